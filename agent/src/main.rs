@@ -1,0 +1,3 @@
+//! The updater on the device.
+
+fn main() {}

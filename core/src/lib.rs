@@ -1,0 +1,14 @@
+//! What an update is allowed to do, and in which order, without an operating system.
+//!
+//! The core verifies signed releases, reads recipes, and installs them block by block over two
+//! small traits. It has no allocator, no clock and no I/O of its own.
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod block;
+pub mod digest;
+pub mod slot;

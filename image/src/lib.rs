@@ -1,0 +1,5 @@
+//! Turns the layers of an OCI image into the targets, chunks and packs of a release.
+
+pub mod content;
+pub mod target;
+pub mod tree;

@@ -1,0 +1,1 @@
+//! Where releases come from: OCI layouts and archives on a disk.

@@ -1,0 +1,3 @@
+//! Seals and signs releases on the build host.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Fake devices that cut power, tear, lose and corrupt, with a seed.
