@@ -11,4 +11,5 @@ extern crate std;
 
 pub mod block;
 pub mod digest;
+pub mod json;
 pub mod slot;
