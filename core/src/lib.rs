@@ -10,6 +10,9 @@
 extern crate std;
 
 pub mod block;
+pub mod chunk;
 pub mod digest;
 pub mod json;
+pub mod recipe;
 pub mod slot;
+pub mod verity;
