@@ -10,6 +10,7 @@
 extern crate std;
 
 pub mod block;
+pub mod boot;
 pub mod chunk;
 pub mod digest;
 pub mod json;

@@ -50,6 +50,35 @@ impl fmt::Display for Slot {
     }
 }
 
+/// One value for each slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PerSlot<T> {
+    /// What belongs to slot A.
+    pub a: T,
+    /// What belongs to slot B.
+    pub b: T,
+}
+
+impl<T> PerSlot<T> {
+    /// What belongs to `slot`.
+    #[must_use]
+    pub const fn of(&self, slot: Slot) -> &T {
+        match slot {
+            Slot::A => &self.a,
+            Slot::B => &self.b,
+        }
+    }
+
+    /// What belongs to `slot`, to be changed.
+    #[must_use]
+    pub const fn of_mut(&mut self, slot: Slot) -> &mut T {
+        match slot {
+            Slot::A => &mut self.a,
+            Slot::B => &mut self.b,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +91,12 @@ mod tests {
             assert_ne!(!slot, slot);
         }
         assert_eq!(Slot::from_name("A"), None);
+    }
+
+    #[test]
+    fn each_slot_has_its_own_value() {
+        let mut count = PerSlot { a: 1, b: 2 };
+        *count.of_mut(Slot::B) = 7;
+        assert_eq!(Slot::ALL.map(|slot| *count.of(slot)), [1, 7]);
     }
 }
