@@ -9,11 +9,13 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod base64;
 pub mod block;
 pub mod boot;
 pub mod chunk;
 pub mod digest;
 pub mod json;
+pub mod manifest;
 pub mod recipe;
 pub mod slot;
 pub mod verity;
