@@ -1,0 +1,342 @@
+//! The device's configuration: `/usr/lib/gybe/config.toml`, and what `/etc/gybe` may override.
+//!
+//! The file below `/usr/lib` is part of the verified image; `/etc` is a writable overlay. So
+//! `compatible` and everything about trust come from the first only, and the second is refused
+//! when it tries: it may say where things lie, never what is believed.
+
+pub mod document;
+pub mod nearest;
+
+use std::path::{Path, PathBuf};
+
+use gybe_core::slot::Slot;
+
+pub(crate) use document::{Document, read_small};
+pub use document::{DocumentError, FILE_LEN_MAX};
+
+use crate::root::Root;
+use document::Section;
+
+/// The folder of the image's own configuration.
+pub const IMAGE_FOLDER: &str = "/usr/lib/gybe";
+/// The configuration in the image.
+pub const IMAGE_FILE: &str = "/usr/lib/gybe/config.toml";
+/// The configuration that overrides it.
+pub const LOCAL_FILE: &str = "/etc/gybe/config.toml";
+/// Where somebody might hope to add keys. It must not exist.
+pub const LOCAL_TRUST_FILE: &str = "/etc/gybe/trust.toml";
+
+/// How often a new release may try to boot, unless `bootloader.tries` says otherwise.
+pub const TRIES_DEFAULT: u8 = 3;
+/// The fewest tries that make sense.
+pub const TRIES_MIN: u8 = 1;
+/// The most tries a boot environment can hold.
+pub const TRIES_MAX: u8 = 7;
+
+/// Keys that only the image may set, wherever someone tries to put them in [`LOCAL_FILE`].
+const IMAGE_ONLY: [&str; 5] = ["compatible", "threshold", "key", "keys", "trust"];
+const TOP: [&str; 4] = ["compatible", "reference", "slot", "bootloader"];
+const SLOTS: [&str; 2] = ["a", "b"];
+const SLOT: [&str; 2] = ["root", "boot"];
+const BOOTLOADER: [&str; 5] = ["kind", "environment", "fw_env", "file", "tries"];
+
+/// What the device is told about itself. Every path is as the device sees it: use
+/// [`Root::path`] to open it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The hardware this is, as releases name it.
+    pub compatible: String,
+    /// Where releases come from, unless `switch` said otherwise.
+    pub reference: Option<String>,
+    /// The partitions of slot A.
+    pub a: SlotPaths,
+    /// The partitions of slot B.
+    pub b: SlotPaths,
+    /// Where the boot environment lies.
+    pub bootloader: Bootloader,
+    /// How often a new release may try to boot, [`TRIES_MIN`] to [`TRIES_MAX`].
+    pub tries: u8,
+}
+
+impl Config {
+    /// Reads both files.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names file, line and key.
+    pub fn load(root: &Root) -> Result<Self, ConfigError> {
+        if root.path(LOCAL_TRUST_FILE).exists() {
+            return Err(ConfigError::LocalTrust { file: root.path(LOCAL_TRUST_FILE) });
+        }
+        let image_file = root.path(IMAGE_FILE);
+        let Some(text) = read_small(&image_file)? else {
+            return Err(ConfigError::NoImageFile { file: image_file });
+        };
+        let image = Layer::parse(&image_file, &text)?;
+        let local_file = root.path(LOCAL_FILE);
+        let local = match read_small(&local_file)? {
+            Some(text) => Layer::parse_local(&local_file, &text)?,
+            None => Layer::default(),
+        };
+        local.over(image).finish(&image_file)
+    }
+
+    /// The partitions of `slot`.
+    #[must_use]
+    pub const fn slot(&self, slot: Slot) -> &SlotPaths {
+        match slot {
+            Slot::A => &self.a,
+            Slot::B => &self.b,
+        }
+    }
+}
+
+/// The partitions of one slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotPaths {
+    /// Where the root file system goes.
+    pub root: PathBuf,
+    /// Where kernel, initramfs and command line go.
+    pub boot: PathBuf,
+}
+
+impl SlotPaths {
+    /// The names that [`SlotPaths::target`] knows, in the order of writing.
+    pub const TARGETS: [&str; 2] = ["root", "boot"];
+
+    /// The partition of the target named `name`.
+    #[must_use]
+    pub fn target(&self, name: &str) -> Option<&Path> {
+        match name {
+            "root" => Some(&self.root),
+            "boot" => Some(&self.boot),
+            _ => None,
+        }
+    }
+}
+
+/// Which boot loader runs, and where its environment lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bootloader {
+    /// GRUB with its environment block; the safe copy lies beside it.
+    Grub {
+        /// The live environment block.
+        environment: PathBuf,
+    },
+    /// U-Boot with its redundant environment, as `fw_env.config` describes it.
+    UbootRedundant {
+        /// The description, in the format of `fw_setenv`.
+        fw_env: PathBuf,
+    },
+    /// A stock U-Boot that reads two files from a FAT.
+    UbootFile {
+        /// The first file; the second lies beside it.
+        file: PathBuf,
+    },
+}
+
+/// One file's part of the configuration; everything is optional until both are put together.
+#[derive(Default)]
+struct Layer {
+    compatible: Option<String>,
+    reference: Option<String>,
+    slots: [SlotLayer; 2],
+    kind: Option<Kind>,
+    places: Places,
+    tries: Option<u8>,
+}
+
+#[derive(Default)]
+struct SlotLayer {
+    root: Option<PathBuf>,
+    boot: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Grub,
+    Uboot,
+}
+
+/// Where a boot environment can lie. At most one may be given.
+#[derive(Default)]
+struct Places {
+    environment: Option<PathBuf>,
+    fw_env: Option<PathBuf>,
+    file: Option<PathBuf>,
+}
+
+impl Places {
+    const fn is_empty(&self) -> bool {
+        self.environment.is_none() && self.fw_env.is_none() && self.file.is_none()
+    }
+}
+
+impl Layer {
+    fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        let document = Document::parse(file, text)?;
+        Ok(Self::read(&document.top())?)
+    }
+
+    fn parse_local(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        let document = Document::parse(file, text)?;
+        if let Some((key, line)) = document.top().first_of(&IMAGE_ONLY) {
+            return Err(ConfigError::ImageOnly { file: file.to_owned(), line, key });
+        }
+        Ok(Self::read(&document.top())?)
+    }
+
+    fn read(top: &Section<'_>) -> Result<Self, DocumentError> {
+        top.allow(&TOP)?;
+        let mut layer = Self {
+            compatible: top.text("compatible")?.map(|text| text.value),
+            reference: top.text("reference")?.map(|text| text.value),
+            ..Self::default()
+        };
+        if let Some(slots) = top.section("slot")? {
+            slots.allow(&SLOTS)?;
+            for (name, slot) in SLOTS.iter().zip(&mut layer.slots) {
+                let Some(section) = slots.section(name)? else { continue };
+                section.allow(&SLOT)?;
+                slot.root = section.absolute_path("root")?;
+                slot.boot = section.absolute_path("boot")?;
+            }
+        }
+        if let Some(section) = top.section("bootloader")? {
+            section.allow(&BOOTLOADER)?;
+            layer.kind = match section.text("kind")? {
+                None => None,
+                Some(kind) if kind.value == "grub" => Some(Kind::Grub),
+                Some(kind) if kind.value == "uboot" => Some(Kind::Uboot),
+                Some(kind) => {
+                    return Err(section.value_error("kind", kind.line, "is not grub or uboot"));
+                }
+            };
+            layer.places.environment = section.absolute_path("environment")?;
+            layer.places.fw_env = section.absolute_path("fw_env")?;
+            layer.places.file = section.absolute_path("file")?;
+            layer.tries = section.number("tries", TRIES_MIN, TRIES_MAX)?;
+        }
+        Ok(layer)
+    }
+
+    /// This layer, and what it does not say from `base`.
+    fn over(self, base: Self) -> Self {
+        let [a, b] = self.slots;
+        let [base_a, base_b] = base.slots;
+        Self {
+            compatible: self.compatible.or(base.compatible),
+            reference: self.reference.or(base.reference),
+            slots: [a.over(base_a), b.over(base_b)],
+            kind: self.kind.or(base.kind),
+            // One place replaces the other: `file` in /etc means that fw_env does not count.
+            places: if self.places.is_empty() { base.places } else { self.places },
+            tries: self.tries.or(base.tries),
+        }
+    }
+
+    fn finish(self, file: &Path) -> Result<Config, ConfigError> {
+        let unset = |key| ConfigError::Unset { file: file.to_owned(), key };
+        let [a, b] = self.slots;
+        let config = Config {
+            compatible: self.compatible.ok_or_else(|| unset("compatible"))?,
+            reference: self.reference,
+            a: SlotPaths {
+                root: a.root.ok_or_else(|| unset("slot.a.root"))?,
+                boot: a.boot.ok_or_else(|| unset("slot.a.boot"))?,
+            },
+            b: SlotPaths {
+                root: b.root.ok_or_else(|| unset("slot.b.root"))?,
+                boot: b.boot.ok_or_else(|| unset("slot.b.boot"))?,
+            },
+            bootloader: match (self.kind.ok_or_else(|| unset("bootloader.kind"))?, self.places) {
+                (
+                    Kind::Grub,
+                    Places { environment: Some(environment), fw_env: None, file: None },
+                ) => Bootloader::Grub { environment },
+                (Kind::Uboot, Places { environment: None, fw_env: Some(fw_env), file: None }) => {
+                    Bootloader::UbootRedundant { fw_env }
+                }
+                (Kind::Uboot, Places { environment: None, fw_env: None, file: Some(file) }) => {
+                    Bootloader::UbootFile { file }
+                }
+                (Kind::Grub, _) => return Err(ConfigError::GrubPlace),
+                (Kind::Uboot, _) => return Err(ConfigError::UbootPlace),
+            },
+            tries: self.tries.unwrap_or(TRIES_DEFAULT),
+        };
+        let paths = [&config.a.root, &config.a.boot, &config.b.root, &config.b.boot];
+        for (index, path) in paths.iter().enumerate() {
+            if paths.iter().skip(index.saturating_add(1)).any(|other| other == path) {
+                return Err(ConfigError::SamePartition { path: path.to_path_buf() });
+            }
+        }
+        Ok(config)
+    }
+}
+
+impl SlotLayer {
+    fn over(self, base: Self) -> Self {
+        Self { root: self.root.or(base.root), boot: self.boot.or(base.boot) }
+    }
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// One file is wrong by itself.
+    #[error("configuration: {0}")]
+    Document(#[from] DocumentError),
+    /// The image has no configuration.
+    #[error("configuration: {} does not exist", file.display())]
+    NoImageFile {
+        /// The file that should be there.
+        file: PathBuf,
+    },
+    /// `/etc` tries to say what only the image may.
+    #[error(
+        "configuration: {}:{line}: {key} may only be set in the verified image, in {IMAGE_FOLDER}",
+        file.display()
+    )]
+    ImageOnly {
+        /// The file below `/etc`.
+        file: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// The key.
+        key: &'static str,
+    },
+    /// `/etc` tries to say which keys are trusted.
+    #[error(
+        "configuration: {}: trust may only be set in the verified image, in {IMAGE_FOLDER}",
+        file.display()
+    )]
+    LocalTrust {
+        /// The file below `/etc`.
+        file: PathBuf,
+    },
+    /// A key without a default is missing.
+    #[error("configuration: {key} is not set in {} or {LOCAL_FILE}", file.display())]
+    Unset {
+        /// The image's file.
+        file: PathBuf,
+        /// The key, with its section.
+        key: &'static str,
+    },
+    /// GRUB needs exactly one place.
+    #[error("configuration: bootloader.kind grub needs bootloader.environment, and only that")]
+    GrubPlace,
+    /// U-Boot needs exactly one place.
+    #[error(
+        "configuration: bootloader.kind uboot needs either bootloader.fw_env or bootloader.file"
+    )]
+    UbootPlace,
+    /// Two targets would overwrite each other.
+    #[error("configuration: {} is named for two targets", path.display())]
+    SamePartition {
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+#[cfg(test)]
+mod tests;

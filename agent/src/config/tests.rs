@@ -1,0 +1,163 @@
+//! What configuration files mean, and how they are refused.
+
+use std::fs;
+
+use super::*;
+
+const IMAGE: &str = r#"compatible = "acme-gateway"
+reference = "oci:/media/stick"
+[slot.a]
+root = "/dev/root_a"
+boot = "/dev/boot_a"
+[slot.b]
+root = "/dev/root_b"
+boot = "/dev/boot_b"
+[bootloader]
+kind = "grub"
+environment = "/boot/env/grubenv"
+"#;
+
+/// A device whose image has `image`, and whose `/etc` has `local`.
+fn load(image: &str, local: Option<&str>) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::below(folder.path().to_owned());
+    for (file, text) in [(IMAGE_FILE, Some(image)), (LOCAL_FILE, local)] {
+        let file = root.path(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        if let Some(text) = text {
+            fs::write(file, text).unwrap();
+        }
+    }
+    Config::load(&root)
+}
+
+/// The message, without the folder of the test.
+fn message(image: &str, local: Option<&str>) -> String {
+    let message = load(image, local).unwrap_err().to_string();
+    let file = ["/usr/lib/gybe/", "/etc/gybe/"].iter().find_map(|part| message.find(part));
+    message[file.unwrap_or(0)..].to_owned()
+}
+
+#[test]
+fn the_image_alone_is_enough() {
+    let config = load(IMAGE, None).unwrap();
+    assert_eq!(config.compatible, "acme-gateway");
+    assert_eq!(config.reference.as_deref(), Some("oci:/media/stick"));
+    assert_eq!(config.slot(Slot::B).target("boot"), Some(Path::new("/dev/boot_b")));
+    assert_eq!(config.slot(Slot::B).target("firmware"), None);
+    let environment = "/boot/env/grubenv".into();
+    assert_eq!(config.bootloader, Bootloader::Grub { environment });
+    assert_eq!(config.tries, TRIES_DEFAULT);
+}
+
+#[test]
+fn etc_overrides_key_by_key() {
+    let local = r#"reference = "oci:/srv/releases:beta"
+[slot.b]
+root = "/dev/sdb2"
+[bootloader]
+kind = "uboot"
+fw_env = "/etc/fw_env.config"
+tries = 7
+"#;
+    let config = load(IMAGE, Some(local)).unwrap();
+    assert_eq!(config.reference.as_deref(), Some("oci:/srv/releases:beta"));
+    assert_eq!(config.b.root, Path::new("/dev/sdb2"));
+    assert_eq!(config.b.boot, Path::new("/dev/boot_b"));
+    let fw_env = "/etc/fw_env.config".into();
+    assert_eq!(config.bootloader, Bootloader::UbootRedundant { fw_env });
+    assert_eq!(config.tries, 7);
+}
+
+#[test]
+fn etc_cannot_widen_what_is_believed() {
+    for (local, key, line) in [
+        ("compatible = \"other\"\n", "compatible", 1),
+        ("reference = \"oci:/x\"\nthreshold = 0\n", "threshold", 2),
+        ("[[key]]\nname = \"mine\"\nfile = \"mine.pub\"\n", "key", 1),
+    ] {
+        let error = load(IMAGE, Some(local)).unwrap_err();
+        let ConfigError::ImageOnly { key: found, line: at, .. } = error else {
+            panic!("{local}: {error}")
+        };
+        assert_eq!((found, at), (key, line));
+    }
+}
+
+#[test]
+fn a_trust_file_below_etc_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::below(folder.path().to_owned());
+    for (file, text) in [(IMAGE_FILE, IMAGE), (LOCAL_TRUST_FILE, "")] {
+        fs::create_dir_all(root.path(file).parent().unwrap()).unwrap();
+        fs::write(root.path(file), text).unwrap();
+    }
+    assert!(matches!(Config::load(&root), Err(ConfigError::LocalTrust { .. })));
+}
+
+#[test]
+fn a_mistake_is_named_with_its_line() {
+    for (change, to, expected) in [
+        (
+            "compatible",
+            "compatable",
+            "config.toml:1: unknown key compatable, did you mean compatible?",
+        ),
+        (
+            "environment =",
+            "enviroment =",
+            "config.toml:11: unknown key bootloader.enviroment, did you mean environment?",
+        ),
+        ("[slot.b]", "[slot.c]", "config.toml:6: unknown key slot.c, did you mean a?"),
+        ("\"grub\"", "\"lilo\"", "config.toml:10: bootloader.kind is not grub or uboot"),
+        ("\"grub\"", "3", "config.toml:10: bootloader.kind is not a string but of type integer"),
+        ("\"/dev/root_a\"", "\"root_a\"", "config.toml:4: slot.a.root is not an absolute path"),
+        ("\"/dev/root_a\"", "\"\"", "config.toml:4: slot.a.root is empty"),
+        ("\"/dev/root_a\"", "\"/dev/../x\"", "config.toml:4: slot.a.root has a .. in its path"),
+        ("kind = ", "tries = 8\nkind = ", "config.toml:10: bootloader.tries is 8, not 1 to 7"),
+        ("kind = ", "tries = 0\nkind = ", "config.toml:10: bootloader.tries is 0, not 1 to 7"),
+        ("kind = ", "polling = 0\nkind = ", "config.toml:10: unknown key bootloader.polling"),
+        ("[slot.a]", "slot = 1\n[slot.x]", "config.toml:4: "),
+    ] {
+        let found = message(&IMAGE.replace(change, to), None);
+        let expected = format!("/usr/lib/gybe/{expected}");
+        assert!(found.starts_with(&expected), "{found}\n is not\n{expected}");
+    }
+    assert!(
+        message(IMAGE, Some("polling = 1")).starts_with("/etc/gybe/config.toml:1: unknown key")
+    );
+}
+
+#[test]
+fn what_has_no_default_must_be_set() {
+    for key in ["compatible = ", "root = \"/dev/root_b\"", "boot = \"/dev/boot_a\"", "kind = "] {
+        let without: Vec<&str> = IMAGE.lines().filter(|line| !line.starts_with(key)).collect();
+        let error = load(&without.join("\n"), None).unwrap_err();
+        assert!(matches!(error, ConfigError::Unset { .. }), "{key}: {error}");
+    }
+}
+
+#[test]
+fn a_boot_loader_has_exactly_one_place() {
+    let without = IMAGE.replace("environment = \"/boot/env/grubenv\"\n", "");
+    assert!(matches!(load(&without, None), Err(ConfigError::GrubPlace)));
+    let uboot = without.replace("grub", "uboot");
+    assert!(matches!(load(&uboot, None), Err(ConfigError::UbootPlace)));
+    let both = format!("{uboot}file = \"/boot/gybe.env\"\nfw_env = \"/etc/fw_env.config\"\n");
+    assert!(matches!(load(&both, None), Err(ConfigError::UbootPlace)));
+    let one = format!("{uboot}file = \"/boot/gybe.env\"\n");
+    let file = "/boot/gybe.env".into();
+    assert_eq!(load(&one, None).unwrap().bootloader, Bootloader::UbootFile { file });
+}
+
+#[test]
+fn two_targets_cannot_share_a_partition() {
+    let shared = IMAGE.replace("/dev/root_b", "/dev/boot_a");
+    assert!(matches!(load(&shared, None), Err(ConfigError::SamePartition { .. })));
+}
+
+#[test]
+fn a_long_file_is_refused_with_both_numbers() {
+    let long = format!("#{}", "x".repeat(64 * 1024));
+    assert_eq!(message(&long, None), "/usr/lib/gybe/config.toml: is 65537 bytes, limit 65536");
+}

@@ -1,0 +1,10 @@
+//! The updater on the device, as a library of its binary `gybe`.
+//!
+//! The binary is [`cli`] and one module a verb; everything else serves them. No other package
+//! links this one.
+
+pub mod cli;
+pub mod config;
+pub mod device;
+pub mod output;
+pub mod root;
