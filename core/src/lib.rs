@@ -19,5 +19,6 @@ pub mod json;
 pub mod manifest;
 pub mod recipe;
 pub mod slot;
+pub mod trailer;
 pub mod verity;
 pub mod version;
