@@ -1,7 +1,10 @@
 //! The device: its partitions, slots and boot environment.
 
+pub mod cmdline;
 pub mod identity;
 pub mod mounts;
 pub mod partition;
+pub mod slots;
+pub mod sysfs;
 
 mod direct;
