@@ -1,1 +1,6 @@
-//! Runs the real binaries against real tools.
+//! Runs the real binaries against real tools: the demo and the full test. Links none of our crates.
+
+pub mod full_test;
+mod run;
+mod say;
+mod tree;

@@ -1,0 +1,110 @@
+//! `cargo full-test`: installs what it needs, then runs everything that must hold.
+
+mod counts;
+mod packages;
+mod steps;
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use crate::{run, say};
+pub(crate) use counts::Counts;
+pub(crate) use packages::install;
+
+const USAGE: &str = "usage: cargo full-test [--list] [--step NAME]...
+
+Runs every check of the repository: what `.ci/run` runs. Missing Debian packages are installed
+when we may (root, or sudo without a password); else the line to run is printed.
+
+  --list        print the names of the steps
+  --step NAME   run only this step (may be repeated)";
+
+/// One check: what it is called and what it does.
+pub(crate) struct Step {
+    name: &'static str,
+    run: fn() -> Result<Counts, String>,
+}
+
+struct Done {
+    name: &'static str,
+    counts: Counts,
+    took: Duration,
+    trouble: Option<String>,
+}
+
+/// Runs the steps that the arguments name, prints the table and the sum.
+pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
+    let mut wanted = Vec::new();
+    let mut arguments = arguments.peekable();
+    while let Some(argument) = arguments.next() {
+        match (argument.as_str(), arguments.peek()) {
+            ("--list", _) => {
+                steps::ALL.iter().for_each(|step| say::line(step.name));
+                return ExitCode::SUCCESS;
+            }
+            ("--help" | "-h", _) => {
+                say::line(USAGE);
+                return ExitCode::SUCCESS;
+            }
+            ("--step", Some(name)) if steps::ALL.iter().any(|step| step.name == name) => {
+                wanted.extend(arguments.next());
+            }
+            _ => {
+                say::trouble(&format!("cannot use `{argument}`\n{USAGE}"));
+                return ExitCode::from(2);
+            }
+        }
+    }
+    if let Err(packages::Missing { line }) = install() {
+        say::trouble(&format!(
+            "Debian packages are missing. Run this, then again:\n\n    {line}\n"
+        ));
+        return ExitCode::from(2);
+    }
+    let chosen = |step: &&Step| wanted.is_empty() || wanted.iter().any(|name| name == step.name);
+    let done: Vec<Done> = steps::ALL.iter().filter(chosen).map(carry_out).collect();
+    report(&done)
+}
+
+fn carry_out(step: &Step) -> Done {
+    say::heading(step.name);
+    let start = Instant::now();
+    let result = (step.run)();
+    let took = start.elapsed();
+    let (counts, trouble) = match result {
+        Ok(counts) => (counts, None),
+        Err(trouble) => {
+            say::trouble(&format!("{}: {trouble}", step.name));
+            (Counts { passed: 0, failed: 1 }, Some(trouble))
+        }
+    };
+    Done { name: step.name, counts, took, trouble }
+}
+
+fn report(done: &[Done]) -> ExitCode {
+    say::heading("summary");
+    let mut sum = Counts::default();
+    let mut took = Duration::ZERO;
+    for step in done {
+        let Counts { passed, failed } = step.counts;
+        let word = if failed == 0 { "ok" } else { "FAILED" };
+        let seconds = step.took.as_secs_f64();
+        say::line(&format!(
+            "{:<12} {word:<6} {seconds:>7.1} s  {passed} passed, {failed} failed",
+            step.name
+        ));
+        if let Some(trouble) = &step.trouble {
+            say::line(&format!("             {trouble}"));
+        }
+        sum += step.counts;
+        took += step.took;
+    }
+    if !run::is_root() {
+        say::line("not root: checks that mount or attach loop devices said so and passed over");
+    }
+    say::line(&format!("took {:.0} s", took.as_secs_f64()));
+    say::line(&format!("{} passed, {} failed", sum.passed, sum.failed));
+    if sum.failed == 0 && sum.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

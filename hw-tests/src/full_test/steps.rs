@@ -1,0 +1,129 @@
+//! The steps of the full test, cheap ones first.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{Counts, Step};
+use crate::{run, tree};
+
+/// The crate that reads licences, bans and sources, and the version we trust to do it.
+const CARGO_DENY: &str = "0.20.2";
+/// The targets that the core and both loader crates must build for, without the standard library.
+const BARE_TARGETS: &[&str] = &["thumbv7em-none-eabihf", "aarch64-unknown-none"];
+/// The crates that run below an operating system.
+const BARE_PACKAGES: &[&str] = &["gybe-core", "gybe-uboot", "gybe-grub"];
+
+/// Every step, in order.
+pub(crate) const ALL: &[Step] = &[
+    Step { name: "fmt", run: fmt },
+    Step { name: "tools", run: tools },
+    Step { name: "deny", run: deny },
+    Step { name: "clippy", run: clippy },
+    Step { name: "features", run: features },
+    Step { name: "bare-metal", run: bare_metal },
+    Step { name: "tests", run: tests },
+];
+
+fn holds(command: &mut Command) -> Result<Counts, String> {
+    match run::to_end(command) {
+        Ok(status) if status.success() => Ok(Counts::ONE),
+        Ok(status) => Err(format!("{}: {status}", run::shown(command))),
+        Err(cause) => Err(format!("cannot run {}: {cause}", run::shown(command))),
+    }
+}
+
+fn fmt() -> Result<Counts, String> {
+    holds(run::cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Result<Counts, String> {
+    let mut clippy = run::cargo();
+    clippy.args(["clippy", "--locked", "--workspace", "--all-targets", "--all-features"]);
+    holds(clippy.args(["--", "-D", "warnings"]))
+}
+
+/// Tools that are newer than the host's, each in its own folder; the host stays as it is.
+fn tools() -> Result<Counts, String> {
+    let tools = tree::tools();
+    let script = tree::root().join("hw-tests/tools");
+    holds(run::command("bash").arg(script.join("newer-tools.sh")).arg(&tools))?;
+    holds(run::command("bash").arg(script.join("debian-rust.sh")).arg(tools.join("debian-rust")))
+}
+
+fn deny() -> Result<Counts, String> {
+    let program = tree::tools().join("bin/cargo-deny");
+    let version = run::answer(run::command(&program.to_string_lossy()).arg("--version"));
+    if version.as_deref() != Some(&format!("cargo-deny {CARGO_DENY}")) {
+        let mut install = run::cargo();
+        install.args(["install", "--quiet", "--locked", "--debug", "--force"]);
+        install.args(["--version", CARGO_DENY, "cargo-deny", "--root"]).arg(tree::tools());
+        holds(install.env("CARGO_TARGET_DIR", tree::tools().join("build")))?;
+    }
+    let mut check = run::command(&program.to_string_lossy());
+    holds(check.args(["--locked", "check", "licenses", "bans", "sources"]))
+}
+
+/// Each feature of each package alone, and none of them.
+fn features() -> Result<Counts, String> {
+    let mut metadata = run::cargo();
+    metadata.args(["metadata", "--locked", "--no-deps", "--format-version", "1"]);
+    let text = run::answer(&mut metadata).ok_or("cargo metadata gives nothing")?;
+    let metadata: Value =
+        serde_json::from_str(&text).map_err(|cause| format!("cargo metadata: {cause}"))?;
+    let mut counts = Counts::default();
+    for package in metadata.get("packages").and_then(Value::as_array).into_iter().flatten() {
+        let (Some(name), Some(features)) = (
+            package.get("name").and_then(Value::as_str),
+            package.get("features").and_then(Value::as_object),
+        ) else {
+            continue;
+        };
+        if features.is_empty() {
+            continue;
+        }
+        let alone = features.keys().map(|feature| vec!["--features", feature.as_str()]);
+        for choice in alone.chain([vec![]]) {
+            let mut check = run::cargo();
+            check.args(["check", "--quiet", "--locked", "--package", name]);
+            counts += holds(check.arg("--no-default-features").args(choice))?;
+        }
+    }
+    Ok(counts)
+}
+
+/// The core runs without an operating system: Debian's compiler builds it and Rust's own `core`
+/// from source, so that no target has to be installed.
+fn bare_metal() -> Result<Counts, String> {
+    let compiler = tree::tools().join("debian-rust/rustc");
+    let mut counts = Counts::default();
+    for target in BARE_TARGETS {
+        let mut build = run::cargo();
+        build.args(["build", "--locked", "-Zbuild-std=core", "--target", target]);
+        build.args(BARE_PACKAGES.iter().flat_map(|name| ["--package", name]));
+        build.env("RUSTC", &compiler).env("RUSTC_BOOTSTRAP", "1");
+        // One folder per compiler: they do not read each other's output.
+        build.env("CARGO_TARGET_DIR", tree::target().join("bare-metal"));
+        counts += holds(&mut build)?;
+    }
+    Ok(counts)
+}
+
+/// Every test, with every foreign judge.
+fn tests() -> Result<Counts, String> {
+    let mut test = run::cargo();
+    test.args(["test", "--locked", "--workspace", "--all-features", "--no-fail-fast"]);
+    test.env("GYBE_TOOLS", tree::tools());
+    if run::is_root() {
+        // A judge that is missing, or may not mount, fails its test.
+        test.env("GYBE_JUDGES", "all");
+    }
+    let mut counts = Counts::default();
+    let status = run::watched(&mut test, |line| counts += Counts::of_line(line));
+    let status = status.map_err(|cause| format!("cannot run cargo test: {cause}"))?;
+    if !status.success() && counts.failed == 0 {
+        // Something did not compile, or a test process died without a count.
+        counts.failed = 1;
+    }
+    Ok(counts)
+}

@@ -1,0 +1,39 @@
+#!/bin/bash
+# newer-tools.sh DEST: puts cosign2, cosign3 and oras into DEST/bin, from newer Debian suites,
+# unpacked and not installed. What is there in the right major version stays.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/apt-private.sh"
+dest=$(realpath -m "${1:?usage: newer-tools.sh DEST}")
+mkdir -p "$dest/bin" "$dest/versions"
+
+# need NAME PACKAGE MAJOR SUITE...: DEST/bin/NAME from the first suite whose PACKAGE has MAJOR.
+# The package's version decides: cosign as Debian builds it calls itself "devel".
+need() {
+    local name=$1 package=$2 major=$3 suite folder version
+    shift 3
+    version=$(cat "$dest/versions/$name" 2>/dev/null || true)
+    if [[ $version == "$major".* ]] && "$dest/bin/$name" version >/dev/null 2>&1; then return; fi
+    for suite in "$@"; do
+        folder=$dest/apt/$suite
+        private_apt "$folder" "$suite"
+        rm -rf "$folder/debs" "$folder/root"
+        mkdir -p "$folder/debs" "$folder/root"
+        (cd "$folder/debs" && apt-get "${APT[@]}" download -qq "$package") || continue
+        version=$(dpkg-deb --field "$folder"/debs/*.deb Version)
+        dpkg -x "$folder"/debs/*.deb "$folder/root"
+        mv "$folder/root/usr/bin/$package" "$dest/bin/$name"
+        rm -rf "$folder/debs" "$folder/root"
+        if [[ $version == "$major".* ]] && "$dest/bin/$name" version >/dev/null; then
+            echo "$version" > "$dest/versions/$name"
+            echo "$name: $package $version from $suite"
+            return
+        fi
+    done
+    echo "no $package of major version $major in: $*" >&2
+    return 1
+}
+
+need cosign2 cosign 2 trixie
+need cosign3 cosign 3 forky sid
+need oras oras 1 trixie forky sid
