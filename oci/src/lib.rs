@@ -1,1 +1,28 @@
 //! Where releases come from: OCI layouts and archives on a disk.
+//!
+//! A [`Reference`] names one as skopeo does, [`Layout`] reads it, [`LayoutWriter`] writes it.
+//! Everything read here comes from strangers: sizes are compared with limits before anything is
+//! read, no link is followed inside a layout, and small blobs are handed out only when their
+//! digest is right. Large ones are read in place, and whoever reads them checks what they read.
+
+mod archive;
+mod blob;
+mod directory;
+mod layout;
+mod manifest;
+mod reference;
+mod resolve;
+mod signatures;
+pub mod tar;
+mod writer;
+
+pub use blob::{Blob, BlobReader};
+pub use layout::{Layout, LayoutError, Problem};
+pub use manifest::{
+    ANNOTATIONS_MAX, Annotations, CONFIG_LEN_MAX, DESCRIPTORS_MAX, Descriptor, INDEX_LEN_MAX,
+    Index, MANIFEST_LEN_MAX, Manifest, Platform, REF_NAME, media_type,
+};
+pub use reference::{Reference, ReferenceError, Transport};
+pub use resolve::Resolved;
+pub use signatures::{Candidate, SIGNATURE_CANDIDATES_MAX, SIGNATURE_MANIFEST_LEN_MAX};
+pub use writer::{BlobWriter, LayoutWriter};
