@@ -8,3 +8,4 @@ pub mod config;
 pub mod device;
 pub mod output;
 pub mod root;
+pub mod state;
