@@ -1,6 +1,7 @@
 //! The device: its partitions, slots and boot environment.
 
 pub mod cmdline;
+pub mod environment;
 pub mod identity;
 pub mod mounts;
 pub mod partition;

@@ -1,0 +1,115 @@
+//! The boot environment that the configuration names, on real files.
+
+mod file;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use gybe_core::boot::{BootEnv, BootState, Loaded};
+use gybe_uboot::{Area, FILE_LEN, FwEnv, FwEnvError};
+
+pub use file::{EnvironmentFile, EnvironmentFileError};
+
+use crate::config::{Bootloader, DocumentError, document};
+use crate::root::Root;
+
+/// One of the boot environments we know.
+#[derive(Debug)]
+pub enum AnyEnvironment {
+    /// GRUB's live and safe files.
+    Grub(gybe_grub::Environment<EnvironmentFile>),
+    /// U-Boot's redundant environment, or two files.
+    Uboot(gybe_uboot::Environment<EnvironmentFile, Vec<u8>>),
+}
+
+impl AnyEnvironment {
+    /// The environment of `bootloader` below `root`. Nothing is read or made yet.
+    ///
+    /// # Errors
+    /// When `fw_env.config` cannot be read or makes no sense.
+    pub fn open(root: &Root, bootloader: &Bootloader) -> Result<Self, EnvironmentError> {
+        let whole = |path: PathBuf| EnvironmentFile::new(root, path, 0);
+        match bootloader {
+            Bootloader::Grub { environment } => {
+                let mut safe = OsString::from(environment);
+                safe.push(gybe_grub::SAFE_SUFFIX);
+                let [live, safe] = [environment.clone(), safe.into()].map(whole);
+                Ok(Self::Grub(gybe_grub::Environment::new(live, safe)))
+            }
+            Bootloader::UbootFile { file } => {
+                let files = [file.clone(), second_file(file)].map(whole);
+                let buffers = [vec![0; FILE_LEN], vec![0; FILE_LEN]];
+                Ok(Self::Uboot(gybe_uboot::Environment::files(files, buffers)))
+            }
+            Bootloader::UbootRedundant { fw_env } => {
+                let path = root.path(fw_env);
+                let Some(text) = document::read_small(&path)? else {
+                    return Err(EnvironmentError::NoFwEnv { path });
+                };
+                let areas = FwEnv::parse(&text);
+                let areas = areas.map_err(|cause| EnvironmentError::FwEnv { path, cause })?;
+                let buffers = [&areas.first, &areas.second].map(|area| vec![0; area.len]);
+                let open =
+                    |area: Area<'_>| EnvironmentFile::new(root, area.device.into(), area.offset);
+                let areas = [areas.first, areas.second].map(open);
+                Ok(Self::Uboot(gybe_uboot::Environment::redundant(areas, buffers)))
+            }
+        }
+    }
+}
+
+impl BootEnv for AnyEnvironment {
+    type Error = EnvironmentError;
+
+    fn load(&mut self) -> Result<Loaded, EnvironmentError> {
+        match self {
+            Self::Grub(environment) => Ok(environment.load()?),
+            Self::Uboot(environment) => Ok(environment.load()?),
+        }
+    }
+
+    fn store(&mut self, state: &BootState) -> Result<(), EnvironmentError> {
+        match self {
+            Self::Grub(environment) => Ok(environment.store(state)?),
+            Self::Uboot(environment) => Ok(environment.store(state)?),
+        }
+    }
+}
+
+/// The file that lies beside `first`.
+fn second_file(first: &Path) -> PathBuf {
+    let name = first.file_name().unwrap_or_default().to_string_lossy();
+    let (stem, number, extension) = gybe_uboot::second_file_name(&name);
+    first.with_file_name([stem, number, extension].concat())
+}
+
+/// Why the boot environment cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvironmentError {
+    /// `fw_env.config` cannot be read.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// There is no `fw_env.config`.
+    #[error("boot environment: {} does not exist", path.display())]
+    NoFwEnv {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// `fw_env.config` makes no sense.
+    #[error("boot environment: {}: {cause}", path.display())]
+    FwEnv {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        cause: FwEnvError,
+    },
+    /// What GRUB's files say.
+    #[error(transparent)]
+    Grub(#[from] gybe_grub::EnvironmentError<EnvironmentFileError>),
+    /// What U-Boot's copies say.
+    #[error(transparent)]
+    Uboot(#[from] gybe_uboot::EnvironmentError<EnvironmentFileError>),
+}
+
+#[cfg(test)]
+mod tests;

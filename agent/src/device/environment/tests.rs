@@ -1,0 +1,85 @@
+//! Every back end on real files.
+
+use std::fs;
+
+use gybe_core::boot::Health;
+use gybe_core::slot::Slot;
+
+use super::*;
+
+/// A device with every boot environment, before its first use.
+fn device() -> (tempfile::TempDir, Root) {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::below(folder.path().to_owned());
+    for (path, content) in [
+        ("/etc/fw_env.config", &b"/dev/env 0x0 0x1000\n/dev/env 0x1000 0x1000\n"[..]),
+        ("/dev/env", &[0; 0x2000]),
+        ("/boot/x", b""),
+    ] {
+        let path = root.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    (folder, root)
+}
+
+fn grub() -> Bootloader {
+    Bootloader::Grub { environment: "/boot/grubenv".into() }
+}
+
+fn files() -> Bootloader {
+    Bootloader::UbootFile { file: "/boot/gybe.env".into() }
+}
+
+#[test]
+fn what_is_stored_is_loaded_by_the_next_program() {
+    for bootloader in [grub(), files()] {
+        let (_folder, root) = device();
+        let mut environment = AnyEnvironment::open(&root, &bootloader).unwrap();
+        match &mut environment {
+            AnyEnvironment::Grub(grub) => grub.format().unwrap(),
+            AnyEnvironment::Uboot(uboot) => uboot.format().unwrap(),
+        }
+        assert_eq!(environment.load().unwrap().state, None);
+        let armed = BootState::factory(Some(Slot::A)).arm(Slot::B, 3).unwrap();
+        for state in [armed, armed.commit(Slot::B).unwrap(), armed.cancel_trial().unwrap()] {
+            environment.store(&state).unwrap();
+            let mut next = AnyEnvironment::open(&root, &bootloader).unwrap();
+            let loaded = Loaded { state: Some(state), health: Health::Whole };
+            assert_eq!(next.load().unwrap(), loaded);
+        }
+    }
+}
+
+#[test]
+fn files_are_written_in_place() {
+    let (_folder, root) = device();
+    let mut environment = AnyEnvironment::open(&root, &grub()).unwrap();
+    let state = BootState::factory(Some(Slot::A));
+    environment.store(&state).unwrap();
+    let inode = |path| crate::device::identity::Identity::at(&root.path(path)).unwrap();
+    let before = inode("/boot/grubenv");
+    environment.store(&state.arm(Slot::B, 3).unwrap()).unwrap();
+    assert_eq!(inode("/boot/grubenv"), before);
+    assert_eq!(fs::metadata(root.path("/boot/grubenv")).unwrap().len(), 1024);
+    assert_eq!(fs::metadata(root.path("/boot/grubenv.safe")).unwrap().len(), 1024);
+}
+
+#[test]
+fn an_environment_that_nobody_can_read_says_where_it_lies() {
+    let (_folder, root) = device();
+    let redundant = Bootloader::UbootRedundant { fw_env: "/etc/fw_env.config".into() };
+    let error = AnyEnvironment::open(&root, &redundant).unwrap().load().unwrap_err();
+    assert!(error.to_string().starts_with("boot environment, first copy: "), "{error}");
+    let error = AnyEnvironment::open(&root, &files()).unwrap().load().unwrap_err();
+    assert!(error.to_string().contains("/boot/gybe2.env: No such file"), "{error}");
+    let missing = Bootloader::UbootRedundant { fw_env: "/etc/none".into() };
+    let error = AnyEnvironment::open(&root, &missing).unwrap_err();
+    assert!(error.to_string().ends_with("/etc/none does not exist"), "{error}");
+}
+
+#[test]
+fn a_second_file_keeps_its_extension() {
+    assert_eq!(second_file(Path::new("/boot/gybe.env")), Path::new("/boot/gybe2.env"));
+    assert_eq!(second_file(Path::new("/boot/state")), Path::new("/boot/state2"));
+}
