@@ -20,5 +20,6 @@ pub mod manifest;
 pub mod recipe;
 pub mod slot;
 pub mod trailer;
+pub mod trust;
 pub mod verity;
 pub mod version;

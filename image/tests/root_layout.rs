@@ -26,9 +26,14 @@ fn the_layout_has_not_changed() {
     small.directory("etc");
     small.file("etc/hostname", b"gybe\n");
     small.add("etc/link", fixture::meta(0o777), Kind::Symlink(b"hostname".to_vec()));
-    for (what, fixture, digest) in
-        [("small", small, "sha256:b54f916804dcbd794a91077846b6c4c56c6456195a3b27608ef40ccb27622f0f"), ("everything", everything(), "sha256:a64a9cf929fe76dde5ee9f93653c7f7d631fe0b0491aa51d47d1301ab3593339")]
-    {
+    for (what, fixture, digest) in [
+        ("small", small, "sha256:b54f916804dcbd794a91077846b6c4c56c6456195a3b27608ef40ccb27622f0f"),
+        (
+            "everything",
+            everything(),
+            "sha256:a64a9cf929fe76dde5ee9f93653c7f7d631fe0b0491aa51d47d1301ab3593339",
+        ),
+    ] {
         let target = erofs::layout(&fixture.tree).unwrap();
         assert_eq!(Digest::of(&bytes(&target, &fixture)).to_string(), digest, "{what}");
     }

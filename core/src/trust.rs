@@ -1,0 +1,123 @@
+//! Who may decide what a device runs: keys, signatures, and the rules in the signed bytes.
+//!
+//! Trust flows one way. [`PublicKey`]s come from the verified image; signatures made by them are
+//! [offered](Verifier::offer) one at a time; [`Verifier::finish`] checks that enough different
+//! keys signed, that the manifest is the one they signed, and that it is meant for this device.
+//! Only that makes a [`Verified`], and everything else hangs on it by digest.
+//!
+//! No clock, no network and no log take part.
+
+mod bundle;
+mod key;
+mod reason;
+mod simple;
+mod verified;
+mod verifier;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::key::{Algorithm, KEY_NAME_LEN_MAX, KEYS_MAX, KeyError, KeySet, NamedKey, PublicKey};
+pub use self::reason::{PredicateType, Reason, Tally};
+pub use self::verified::{BlobError, Verified};
+pub use self::verifier::{Accepted, Candidate, ChainError, Refused, Verifier};
+
+use crate::json::{JsonError, Value};
+
+/// How many signatures are looked at for one release.
+pub const CANDIDATES_MAX: usize = 32;
+
+/// How long a signature may be in bytes: a bundle, or a simple-signing payload.
+pub const SIGNATURE_LEN_MAX: usize = 64 * 1024;
+
+/// How much scratch memory is enough for any signature that we accept, in bytes. Less is enough
+/// for smaller ones: cosign's take about 1 KiB.
+pub const SCRATCH_LEN: usize = SIGNATURE_LEN_MAX;
+
+/// What a device asks of a release.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy<'p> {
+    keys: &'p KeySet,
+    threshold: usize,
+    device: Device<'p>,
+}
+
+/// What a release must say to be meant for this device, now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device<'p> {
+    /// The kind of device: must equal the release's.
+    pub compatible: &'p str,
+    /// The architecture as OCI spells it: must equal the release's.
+    pub architecture: &'p str,
+    /// The lowest rollback index that is accepted.
+    pub floor: u64,
+}
+
+impl<'p> Policy<'p> {
+    /// Asks for signatures by `threshold` different keys out of `keys`, on a release that is meant
+    /// for `device`.
+    ///
+    /// # Errors
+    /// [`PolicyError`] if no release, or every one, could be accepted.
+    pub fn new(
+        keys: &'p KeySet,
+        threshold: usize,
+        device: Device<'p>,
+    ) -> Result<Self, PolicyError> {
+        if threshold == 0 {
+            return Err(PolicyError::ThresholdZero);
+        }
+        if threshold > keys.as_slice().len() {
+            return Err(PolicyError::ThresholdAboveKeys {
+                threshold,
+                count: keys.as_slice().len(),
+            });
+        }
+        Ok(Self { keys, threshold, device })
+    }
+}
+
+/// Why a policy makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// It would accept what nobody signed.
+    #[error("threshold is 0, must be at least 1")]
+    ThresholdZero,
+    /// It could accept nothing.
+    #[error("threshold is {threshold}, but there are {count} keys")]
+    ThresholdAboveKeys {
+        /// The threshold.
+        threshold: usize,
+        /// How many keys there are.
+        count: usize,
+    },
+}
+
+/// The annotations inside a signed payload (`cosign sign -a key=value`): what release management
+/// says about a release, as against what its manifest says.
+#[derive(Clone, Copy, Debug)]
+pub struct Annotations<'s>(Option<Value<'s>>);
+
+impl<'s> Annotations<'s> {
+    const fn new(value: Option<Value<'s>>) -> Self {
+        Self(value)
+    }
+
+    /// The value of one annotation. Most signers write strings; some write numbers.
+    ///
+    /// # Errors
+    /// [`JsonError`] if the annotations are not an object with unique keys.
+    pub fn find(self, key: &str) -> Result<Option<Value<'s>>, JsonError> {
+        let mut found = None;
+        if let Some(annotations) = self.0 {
+            // All are read, so that a key that comes twice is noticed.
+            for member in annotations.object()? {
+                let (name, value) = member?;
+                if name == key {
+                    found = Some(value);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
