@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use gybe_core::block::BLOCK_LEN_U64;
+
 use crate::content::Content;
 
 /// The bytes of one partition, laid out but not yet read: a list of extents, one after the other.
@@ -12,6 +14,21 @@ pub struct Target {
     /// The extents in the order of their blocks. Each begins at a block boundary, and its last
     /// block is filled up with zeros.
     pub extents: Vec<Extent>,
+}
+
+impl Target {
+    /// Length in blocks.
+    #[must_use]
+    pub fn blocks(&self) -> u64 {
+        self.extents.iter().map(|extent| extent.source.len().div_ceil(BLOCK_LEN_U64)).sum()
+    }
+
+    /// Length in bytes, up to the end of the last extent.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        let last = self.extents.last().map_or(0, |last| last.source.len());
+        self.blocks().saturating_sub(last.div_ceil(BLOCK_LEN_U64)) * BLOCK_LEN_U64 + last
+    }
 }
 
 /// Blocks that belong together: no chunk reaches across the end of an extent.
