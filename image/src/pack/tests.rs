@@ -1,4 +1,5 @@
 //! Packed targets, taken apart again as a device would.
+#![allow(clippy::cast_possible_truncation, reason = "tests run on 64-bit hosts")]
 
 use std::sync::Arc;
 

@@ -1,0 +1,250 @@
+//! Reading a slot back from the medium, and what only that can make.
+
+use super::{Inactive, Install, InstallError, Shape};
+use crate::block::{BLOCK_LEN, Block, BlockIndex, ReadBlocks, WriteBlocks};
+use crate::boot::{BootEnv, BootState, TransitionError};
+use crate::chunk::TargetIndex;
+use crate::digest::Digest;
+use crate::release::Release;
+use crate::slot::Slot;
+use crate::trailer::{PartName, Progress};
+use crate::verity::{Geometry, TreeBuilder, TreeError, check_stored, leaf, superblock};
+
+/// A slot that was read back from its medium and is, byte for byte, what was signed.
+///
+/// ```compile_fail
+/// # use gybe_core::{digest::Digest, install::Proven, slot::Slot};
+/// let forged = Proven { slot: Slot::B, release: Digest::of(b"anything") };
+/// ```
+///
+/// It is used once, to arm:
+///
+/// ```compile_fail
+/// # use gybe_core::{boot::BootEnv, install::Proven};
+/// fn twice<E: BootEnv>(proven: Proven, environment: &mut E) {
+///     let _ = proven.arm(3, None, environment);
+///     let _ = proven.arm(3, None, environment);
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Proven {
+    slot: Slot,
+    release: Digest,
+}
+
+/// Why a proven slot is not armed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArmError<E> {
+    /// The boot environment cannot be read or written.
+    #[error("boot environment: {0}")]
+    Environment(E),
+    /// The boot environment says that this must not be.
+    #[error(transparent)]
+    Transition(TransitionError),
+}
+
+impl Proven {
+    /// The slot.
+    #[must_use]
+    pub const fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// The digest of the manifest of the release that it holds.
+    #[must_use]
+    pub const fn release(&self) -> &Digest {
+        &self.release
+    }
+
+    /// Opens a trial of the slot: the last write of an update, and one transition of the
+    /// environment. A power cut during it leaves the slot Unbootable or on trial.
+    ///
+    /// # Errors
+    /// [`ArmError`]; nothing is armed then.
+    pub fn arm<E: BootEnv>(
+        self,
+        tries: u8,
+        running: Option<Slot>,
+        environment: &mut E,
+    ) -> Result<BootState, ArmError<E::Error>> {
+        let loaded = environment.load().map_err(ArmError::Environment)?;
+        let state = loaded.state.unwrap_or_else(|| BootState::factory(running));
+        let armed = state.arm(self.slot, tries).map_err(ArmError::Transition)?;
+        environment.store(&armed).map_err(ArmError::Environment)?;
+        Ok(armed)
+    }
+}
+
+impl<W: WriteBlocks> Install<'_, W> {
+    /// Reads everything back, compares it with what was signed, and only then makes the slot
+    /// loadable. `buffer` is read into; it needs at least one block, and more are faster.
+    ///
+    /// # Errors
+    /// [`InstallError`]; the slot stays unloadable, or at worst is whole and not armed.
+    pub fn prove(mut self, buffer: &mut [Block]) -> Result<Proven, InstallError<W::Error>> {
+        for target in self.indices() {
+            self.flush(target)?;
+        }
+        for target in self.indices() {
+            self.prove_target(target, buffer)?;
+        }
+        self.trailer.progress = Progress::Complete;
+        self.write_footer()?;
+        self.flush(TargetIndex(0))?;
+        self.check_behind()?;
+
+        let boot_last = |boot: bool| {
+            let chosen = move |(_, shape): &(_, &Shape)| shape.boot == boot;
+            (0u16..).map(TargetIndex).zip(&self.shapes).filter(chosen).map(|(target, _)| target)
+        };
+        let order: heapless::Vec<_, { crate::config::TARGETS_MAX }> =
+            boot_last(false).chain(boot_last(true)).collect();
+        for target in order {
+            self.write_first(target)?;
+        }
+        Ok(Proven { slot: self.slot, release: self.trailer.release })
+    }
+
+    fn indices(&self) -> impl Iterator<Item = TargetIndex> + use<W> {
+        (0..u16::try_from(self.shapes.len()).unwrap_or(u16::MAX)).map(TargetIndex)
+    }
+
+    /// Hashes a target as the medium gives it, and writes its tree behind it.
+    fn prove_target(
+        &mut self,
+        target: TargetIndex,
+        buffer: &mut [Block],
+    ) -> Result<(), InstallError<W::Error>> {
+        let at = usize::from(target.0);
+        let index = BlockIndex(0);
+        let beyond = InstallError::Beyond { target, index };
+        let Some(shape) = self.shapes.get(at).copied() else { return Err(beyond) };
+        let Some(Inactive { medium, first }) = self.targets.get_mut(at) else { return Err(beyond) };
+        let Some(first) = first.as_ref() else {
+            return Err(InstallError::FirstMissing { target });
+        };
+        let tree = BlockIndex(shape.blocks);
+        medium.drop_caches().map_err(|cause| InstallError::Flush { target, cause })?;
+        let found = root_hash(medium, target, &shape.geometry, Some(first), buffer, {
+            |medium: &mut W, offset, block: &Block| {
+                if !shape.tree {
+                    return Ok(());
+                }
+                let index = BlockIndex(tree.0.saturating_add(offset));
+                let written = medium.write(index, &[*block]);
+                written.map_err(|cause| InstallError::Write { target, index, cause })
+            }
+        })?;
+        if found != shape.root_hash {
+            return Err(InstallError::RootHash { target, found, expected: shape.root_hash });
+        }
+        if shape.tree {
+            self.put(target, tree, &[superblock(&shape.geometry)])?;
+            self.flush(target)?;
+        }
+        Ok(())
+    }
+
+    /// Checks what lies behind the targets: the stored trees and the trailer.
+    fn check_behind(&mut self) -> Result<(), InstallError<W::Error>> {
+        for target in self.indices() {
+            let Some(shape) = self.target(target).copied() else { continue };
+            let medium = self.medium(target, BlockIndex(0))?;
+            medium.drop_caches().map_err(|cause| InstallError::Flush { target, cause })?;
+            if shape.tree {
+                let tree = BlockIndex(shape.blocks);
+                check_stored(medium, tree, &shape.geometry, &shape.root_hash)
+                    .map_err(InstallError::Tree)?;
+            }
+        }
+        let trailer = self.trailer;
+        let medium = self.medium(TargetIndex(0), BlockIndex(0))?;
+        for part in PartName::ALL {
+            trailer.check_part(medium, part).map_err(InstallError::Trailer)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the block that was kept back, and reads it again.
+    fn write_first(&mut self, target: TargetIndex) -> Result<(), InstallError<W::Error>> {
+        let index = BlockIndex(0);
+        let first = self.targets.get(usize::from(target.0)).and_then(|inactive| inactive.first);
+        let first = first.ok_or(InstallError::FirstMissing { target })?;
+        self.put(target, index, &[first])?;
+        self.flush(target)?;
+        let medium = self.medium(target, index)?;
+        medium.drop_caches().map_err(|cause| InstallError::Flush { target, cause })?;
+        let mut found = [[0; BLOCK_LEN]];
+        let read = medium.read(index, &mut found);
+        read.map_err(|cause| InstallError::Read { target, index, cause })?;
+        if found == [first] { Ok(()) } else { Err(InstallError::FirstBlock { target }) }
+    }
+}
+
+/// Proves a slot that holds `release` already, without writing to it: for arming later, and to
+/// check a slot at rest. `media` are its partitions in the order of the release's targets.
+///
+/// # Errors
+/// [`InstallError`] names the first thing that is not as it was signed.
+pub fn prove_installed<R: ReadBlocks>(
+    release: &Release<'_>,
+    slot: Slot,
+    media: &mut [R],
+    buffer: &mut [Block],
+) -> Result<Proven, InstallError<R::Error>> {
+    let config = release.config();
+    for (at, target) in config.targets.iter().enumerate() {
+        let index = TargetIndex(u16::try_from(at).unwrap_or(u16::MAX));
+        let beyond = InstallError::Beyond { target: index, index: BlockIndex(0) };
+        let Some(medium) = media.get_mut(at) else { return Err(beyond) };
+        let Some(geometry) = Geometry::new(target.blocks) else { return Err(beyond) };
+        let found = root_hash(medium, index, &geometry, None, buffer, |_, _, _| Ok(()))?;
+        if found != target.root_hash {
+            let expected = target.root_hash;
+            return Err(InstallError::RootHash { target: index, found, expected });
+        }
+        if target.tree {
+            let tree = BlockIndex(target.blocks);
+            check_stored(medium, tree, &geometry, &target.root_hash).map_err(InstallError::Tree)?;
+        }
+    }
+    Ok(Proven { slot, release: release.manifest().digest })
+}
+
+/// The root hash of what `medium` gives, `first` standing in for its first block if there is one.
+/// `sink` receives each block of the tree.
+fn root_hash<R: ReadBlocks>(
+    medium: &mut R,
+    target: TargetIndex,
+    geometry: &Geometry,
+    first: Option<&Block>,
+    buffer: &mut [Block],
+    mut sink: impl FnMut(&mut R, u64, &Block) -> Result<(), InstallError<R::Error>>,
+) -> Result<Digest, InstallError<R::Error>> {
+    let unwrap = |error| match error {
+        TreeError::Sink(error) => error,
+        TreeError::Leaves { .. } => InstallError::Beyond { target, index: BlockIndex(0) },
+    };
+    let room = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
+    let mut builder = TreeBuilder::new(*geometry);
+    let mut at = 0u64;
+    while at < geometry.data_blocks() {
+        let index = BlockIndex(at);
+        let len = geometry.data_blocks().saturating_sub(at).min(room);
+        let blocks = usize::try_from(len).ok().and_then(|len| buffer.get_mut(..len));
+        let Some(blocks @ [_, ..]) = blocks else {
+            return Err(InstallError::Beyond { target, index });
+        };
+        let read = medium.read(index, blocks);
+        read.map_err(|cause| InstallError::Read { target, index, cause })?;
+        if let (0, Some(first), [held, ..]) = (at, first, &mut *blocks) {
+            *held = *first;
+        }
+        for block in blocks.iter() {
+            let mut sink = |at, block: &Block| sink(medium, at, block);
+            builder.push(leaf(block), &mut sink).map_err(unwrap)?;
+        }
+        at = at.saturating_add(len);
+    }
+    builder.finish(&mut |at, block: &Block| sink(medium, at, block)).map_err(unwrap)
+}
