@@ -8,5 +8,6 @@ pub mod content;
 pub mod erofs;
 pub mod pack;
 pub mod pages;
+pub mod fat;
 pub mod target;
 pub mod tree;
