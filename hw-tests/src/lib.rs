@@ -2,5 +2,6 @@
 
 pub mod full_test;
 mod run;
+pub mod sample;
 mod say;
 mod tree;

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::{Counts, Step};
-use crate::{run, tree};
+use crate::{run, sample, tree};
 
 /// The crate that reads licences, bans and sources, and the version we trust to do it.
 const CARGO_DENY: &str = "0.20.2";
@@ -22,6 +22,7 @@ pub(crate) const ALL: &[Step] = &[
     Step { name: "clippy", run: clippy },
     Step { name: "features", run: features },
     Step { name: "bare-metal", run: bare_metal },
+    Step { name: "samples", run: samples },
     Step { name: "tests", run: tests },
 ];
 
@@ -109,11 +110,17 @@ fn bare_metal() -> Result<Counts, String> {
     Ok(counts)
 }
 
+/// The images that judges and the demo use.
+fn samples() -> Result<Counts, String> {
+    sample::images().map(|_| Counts::ONE)
+}
+
 /// Every test, with every foreign judge.
 fn tests() -> Result<Counts, String> {
     let mut test = run::cargo();
     test.args(["test", "--locked", "--workspace", "--all-features", "--no-fail-fast"]);
     test.env("GYBE_TOOLS", tree::tools());
+    test.env("GYBE_SAMPLES", sample::folder());
     if run::is_root() {
         // A judge that is missing, or may not mount, fails its test.
         test.env("GYBE_JUDGES", "all");
