@@ -7,5 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod device;
 pub mod output;
+pub mod release;
 pub mod root;
 pub mod state;
+pub mod trust;

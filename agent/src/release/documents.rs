@@ -1,0 +1,91 @@
+//! What may be signatures, taken out of the manifests that carry them.
+//!
+//! Sources: cosign's `SIGNATURE_SPEC.md`; Sigstore bundle specification 0.3, read 2026-11.
+
+use gybe_core::trailer::{Signature, Signatures};
+use gybe_core::trust::{CANDIDATES_MAX, Candidate, SIGNATURE_LEN_MAX};
+use gybe_oci::{Descriptor, Layout, Manifest};
+use tracing::debug;
+
+const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+const SIMPLE_SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+const BUNDLES: [&str; 2] = [
+    "application/vnd.dev.sigstore.bundle.v0.3+json",
+    "application/vnd.dev.sigstore.bundle+json;version=0.3",
+];
+
+/// One document that may be a signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Document {
+    /// cosign's simple signing.
+    Simple {
+        /// The signed bytes.
+        payload: Vec<u8>,
+        /// The signature in base64.
+        signature: String,
+    },
+    /// A Sigstore bundle.
+    Bundle(Vec<u8>),
+}
+
+impl Document {
+    /// The document as the verifier takes it.
+    #[must_use]
+    pub fn candidate(&self) -> Candidate<'_> {
+        match self {
+            Self::Simple { payload, signature } => Candidate::SimpleSigning { payload, signature },
+            Self::Bundle(json) => Candidate::Bundle { json },
+        }
+    }
+
+    /// The document as a trailer keeps it.
+    #[must_use]
+    pub fn signature(&self) -> Signature<'_> {
+        match self {
+            Self::Simple { payload, signature } => {
+                Signature::Simple { payload, signature: signature.as_bytes() }
+            }
+            Self::Bundle(json) => Signature::Bundle(json),
+        }
+    }
+
+    /// The documents in a trailer.
+    pub(super) fn from_trailer(part: &[u8]) -> Vec<Self> {
+        let documents = Signatures::new(part).filter_map(|signature| match signature {
+            Signature::Simple { payload, signature } => {
+                let signature = std::str::from_utf8(signature).ok()?.to_owned();
+                Some(Self::Simple { payload: payload.to_owned(), signature })
+            }
+            Signature::Bundle(json) => Some(Self::Bundle(json.to_owned())),
+        });
+        documents.take(CANDIDATES_MAX).collect()
+    }
+
+    /// The documents that a signature's `manifest` names, at most `room`. What cannot be read is
+    /// passed over: a signature that cannot be read is one that is not there.
+    pub(super) fn from_manifest(layout: &Layout, manifest: &[u8], room: usize) -> Vec<Self> {
+        let Ok(manifest) = Manifest::parse(manifest) else { return Vec::new() };
+        let documents = manifest.layers.iter().filter_map(|layer| Self::from_layer(layout, layer));
+        documents.take(room).collect()
+    }
+
+    fn from_layer(layout: &Layout, layer: &Descriptor) -> Option<Self> {
+        let simple = layer.media_type == SIMPLE_SIGNING;
+        if !simple && !BUNDLES.contains(&layer.media_type.as_str()) {
+            return None;
+        }
+        let limit = u64::try_from(SIGNATURE_LEN_MAX).unwrap_or(u64::MAX);
+        let bytes = match layout.read_blob(&layer.digest, limit) {
+            Ok(bytes) => bytes,
+            Err(cause) => {
+                debug!(%cause, "signature passed over");
+                return None;
+            }
+        };
+        if !simple {
+            return Some(Self::Bundle(bytes));
+        }
+        let signature = layer.annotations.get(SIMPLE_SIGNATURE)?.clone();
+        Some(Self::Simple { payload: bytes, signature })
+    }
+}

@@ -1,0 +1,104 @@
+//! A release that a source offers.
+
+use std::str::FromStr as _;
+
+use gybe_core::manifest::{CONFIG_TYPE, MANIFEST_LEN_MAX, RELEASE_TYPE};
+use gybe_core::trust::CANDIDATES_MAX;
+use gybe_oci::{INDEX_LEN_MAX, Layout, LayoutError, Platform, Reference, ReferenceError};
+
+use super::{Document, Package};
+
+/// A source that was opened, and the bytes in it that decide whether the release is believed.
+#[derive(Debug)]
+pub struct Offer {
+    /// Where the release's blobs are read.
+    pub layout: Layout,
+    /// What decides.
+    pub package: Package,
+    /// The source, as it was spelt.
+    pub source: String,
+}
+
+impl Offer {
+    /// Opens `source` and reads what is needed to decide; nothing of it is believed yet.
+    ///
+    /// # Errors
+    /// The source cannot be read, or holds no release for this machine.
+    pub fn open(source: &str) -> Result<Self, OfferError> {
+        let reference = Reference::from_str(source)?;
+        let layout = Layout::open(&reference)?;
+        let platform = Platform::linux(architecture());
+        let found = layout.resolve(reference.tag.as_deref(), Some(&platform))?;
+        let manifest = layout.manifest(&found)?;
+        let digest = found.descriptor.digest;
+        let kind = manifest.artifact_type.as_deref().unwrap_or(&manifest.config.media_type);
+        if kind != RELEASE_TYPE {
+            let found = kind.to_owned();
+            return Err(OfferError::NotARelease { name: source.to_owned(), found });
+        }
+        if found.manifest.len() > MANIFEST_LEN_MAX {
+            let len = found.manifest.len();
+            return Err(OfferError::ManifestLength { name: source.to_owned(), len });
+        }
+        let limit = u64::try_from(gybe_core::config::CONFIG_LEN_MAX).unwrap_or(u64::MAX);
+        if manifest.config.media_type != CONFIG_TYPE {
+            let found = manifest.config.media_type;
+            return Err(OfferError::NotARelease { name: source.to_owned(), found });
+        }
+        let config = layout.read_blob(&manifest.config.digest, limit)?;
+        let index = match found.indexes.last() {
+            Some(index) => Some(layout.read_blob(index, INDEX_LEN_MAX)?),
+            None => None,
+        };
+        let mut documents = Vec::new();
+        let subjects = std::iter::once(&digest).chain(found.indexes.last());
+        for subject in subjects {
+            for candidate in layout.signature_candidates(subject)? {
+                let room = CANDIDATES_MAX.saturating_sub(documents.len());
+                let found = Document::from_manifest(&layout, &candidate.manifest, room);
+                documents.extend(found);
+            }
+        }
+        let package = Package { manifest: found.manifest, digest, config, documents, index };
+        Ok(Self { layout, package, source: source.to_owned() })
+    }
+}
+
+/// This machine's processor, in Go's words, which are OCI's.
+#[must_use]
+pub fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        "loongarch64" => "loong64",
+        other => other,
+    }
+}
+
+/// Why a source offers nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum OfferError {
+    /// It is not spelt as we know it.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// It cannot be read.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// It leads to something else.
+    #[error("{name} is not a release but a {found}")]
+    NotARelease {
+        /// The source.
+        name: String,
+        /// What it is.
+        found: String,
+    },
+    /// Its manifest is too long.
+    #[error("{name}: manifest is {len} bytes, limit {MANIFEST_LEN_MAX}")]
+    ManifestLength {
+        /// The source.
+        name: String,
+        /// Its length.
+        len: usize,
+    },
+}
