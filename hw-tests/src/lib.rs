@@ -1,5 +1,6 @@
 //! Runs the real binaries against real tools: the demo and the full test. Links none of our crates.
 
+pub mod demo;
 pub mod full_test;
 mod run;
 pub mod sample;

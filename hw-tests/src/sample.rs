@@ -13,6 +13,8 @@
 mod debian;
 mod files;
 
+pub(crate) use files::DEVICE_FOLDER;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},

@@ -6,8 +6,8 @@ mod parallel;
 
 pub mod content;
 pub mod erofs;
+pub mod fat;
 pub mod pack;
 pub mod pages;
-pub mod fat;
 pub mod target;
 pub mod tree;

@@ -1,0 +1,209 @@
+//! `cargo demo`: the main job from end to end, on real images, without root.
+//!
+//! Slots and boot environment are plain files below one folder; the loader is a small player over
+//! the same decision that the real boot scripts make. Everything else is what a device runs.
+
+mod device;
+mod shell;
+mod tamper;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
+
+use crate::{full_test, run, sample, say, tree};
+use device::{Device, Userspace};
+use shell::{Shell, Trouble};
+
+const USAGE: &str = "usage: cargo demo [--folder DIR]
+
+Seals, signs, installs, boots, updates and falls back, showing each command and its output.
+
+  --folder DIR   keep device and releases in DIR (default: target/demo)";
+
+/// Exit codes of `gybe` that the demo looks for.
+const DONE: i32 = 0;
+const FAILED: i32 = 1;
+const REFUSED: i32 = 3;
+
+/// Runs the demo: exit code 0 when everything went as it should.
+pub fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
+    let mut folder = tree::target().join("demo");
+    while let Some(argument) = arguments.next() {
+        match (argument.as_str(), arguments.next()) {
+            ("--folder", Some(given)) => folder = PathBuf::from(given),
+            ("--help" | "-h", _) => {
+                say::line(USAGE);
+                return ExitCode::SUCCESS;
+            }
+            _ => {
+                say::trouble(&format!("cannot use `{argument}`\n{USAGE}"));
+                return ExitCode::from(2);
+            }
+        }
+    }
+    if let Err(missing) = full_test::install() {
+        let line = missing.line;
+        say::trouble(&format!(
+            "Debian packages are missing. Run this, then again:\n\n    {line}\n"
+        ));
+        return ExitCode::from(2);
+    }
+    match prepare(&folder).and_then(|demo| demo.play()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Trouble(what)) => {
+            say::trouble(&format!("\ndemo: {what}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Demo {
+    shell: Shell,
+    samples: sample::Samples,
+    device: Device,
+    releases: PathBuf,
+    folder: PathBuf,
+}
+
+/// Builds the programs and makes the images: what the two minutes do not count.
+fn prepare(folder: &Path) -> Result<Demo, Trouble> {
+    say::heading("build (not counted)");
+    let mut build = run::cargo();
+    build.args(["build", "--quiet", "--bins", "--package", "gybe-agent"]);
+    build.args(["--package", "gybe-publish", "--package", "gybe-sim"]);
+    let status = run::to_end(&mut build)?;
+    if !status.success() {
+        return Err(Trouble(format!("cargo build: {status}")));
+    }
+    let samples = sample::images().map_err(Trouble)?;
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)?;
+    let folder = folder.canonicalize()?;
+    let shell = Shell { programs: tree::target().join("debug") };
+    let device = Device::create(&folder.join("device"), &samples)?;
+    Ok(Demo { shell, samples, device, releases: folder.join("releases"), folder })
+}
+
+impl Demo {
+    fn play(&self) -> Result<(), Trouble> {
+        let start = Instant::now();
+        self.first_install()?;
+        self.update()?;
+        self.tampered_releases()?;
+        self.failing_release()?;
+        say::heading("done");
+        say::line(&format!("the device is in {}", self.device.root().display()));
+        say::line(&format!("took {:.1} s", start.elapsed().as_secs_f64()));
+        Ok(())
+    }
+
+    fn first_install(&self) -> Result<(), Trouble> {
+        say::heading("1. seal and sign the first version");
+        self.seal("v1", "1", None)?;
+        self.sign(&self.release("v1"), &self.samples.key())?;
+        say::heading("2. provision an empty device: slot A");
+        self.gybe(&["status"], DONE)?;
+        self.gybe(&["install", &self.release("v1"), "--slot", "a"], DONE)?;
+        self.gybe(&["status"], DONE)?;
+        self.boot("a", Userspace::Healthy)?;
+        self.gybe(&["commit"], DONE)?;
+        self.gybe(&["status"], DONE)
+    }
+
+    fn update(&self) -> Result<(), Trouble> {
+        say::heading("3. seal the second version: months of security updates");
+        self.seal("v2", "2", Some("v1"))?;
+        self.sign(&self.release("v2"), &self.samples.key())?;
+        say::heading("4. update: slot B, with what slot A already has");
+        self.gybe(&["plan", &self.release("v2")], DONE)?;
+        self.gybe(&["install", &self.release("v2")], DONE)?;
+        self.gybe(&["status"], DONE)?;
+        self.boot("b", Userspace::Healthy)?;
+        self.gybe(&["commit"], DONE)?;
+        self.gybe(&["status"], DONE)
+    }
+
+    fn tampered_releases(&self) -> Result<(), Trouble> {
+        say::heading("5. tampered releases are refused");
+        self.seal("v3", "3", Some("v2"))?;
+        let unsigned = self.release("v3");
+        say::line("\nnobody signed it:");
+        self.gybe(&["install", &unsigned], REFUSED)?;
+        say::line("\nsomebody else signed it:");
+        let strange = tamper::copy(&self.releases, &self.folder.join("stranger"))?;
+        let strange = format!("oci:{}:v3", strange.display());
+        self.sign(&strange, &self.samples.strange_key())?;
+        self.gybe(&["install", &strange], REFUSED)?;
+        self.sign(&unsigned, &self.samples.key())?;
+        say::line("\none bit of the signed manifest is flipped:");
+        let manifest = tamper::copy(&self.releases, &self.folder.join("manifest"))?;
+        tamper::flip_in_manifest(&manifest, "v3")?;
+        self.gybe_refuses(&["install", &format!("oci:{}:v3", manifest.display())])?;
+        self.gybe(&["status"], DONE)?;
+        say::line("\none bit of the data is flipped: the release is right, a block is not:");
+        let pack = tamper::copy(&self.releases, &self.folder.join("pack"))?;
+        tamper::flip_in_last_pack(&pack, "v3")?;
+        self.gybe(&["install", &format!("oci:{}:v3", pack.display())], FAILED)?;
+        self.gybe(&["status"], DONE)
+    }
+
+    fn failing_release(&self) -> Result<(), Trouble> {
+        say::heading("6. a version that fails its health check falls back by itself");
+        self.gybe(&["install", &self.release("v3")], DONE)?;
+        self.gybe(&["status"], DONE)?;
+        for attempt in 1..=device::TRIES {
+            say::line(&format!("\nattempt {attempt} of {}:", device::TRIES));
+            self.boot("a", Userspace::Broken)?;
+            self.gybe(&["status"], DONE)?;
+        }
+        say::line("\nthe tries are spent:");
+        self.boot("b", Userspace::Healthy)?;
+        self.gybe(&["status"], DONE)
+    }
+
+    fn release(&self, tag: &str) -> String {
+        format!("oci:{}:{tag}", self.releases.display())
+    }
+
+    fn seal(&self, tag: &str, number: &str, base: Option<&str>) -> Result<(), Trouble> {
+        let (image, output) = (self.samples.image(tag), self.release(tag));
+        let version = format!("{number}.0.0");
+        let mut arguments = vec!["seal", "--image", &image, "--output", &output];
+        arguments.extend(["--compatible", sample::COMPATIBLE, "--version", &version]);
+        arguments.extend(["--rollback-index", "1", "--sequence", number]);
+        let base = base.map(|tag| self.release(tag));
+        if let Some(base) = &base {
+            arguments.extend(["--base", base]);
+        }
+        self.shell.run("gybe-publish", &arguments, DONE)
+    }
+
+    fn sign(&self, release: &str, key: &Path) -> Result<(), Trouble> {
+        self.shell.run("gybe-publish", &["sign", "--key", &key.to_string_lossy(), release], DONE)
+    }
+
+    fn gybe(&self, arguments: &[&str], expected: i32) -> Result<(), Trouble> {
+        let root = self.device.root().to_string_lossy();
+        self.shell.run("gybe", &[&["--root", &*root], arguments].concat(), expected)
+    }
+
+    /// A release whose bytes do not even fit its own digest may fail before its signature does.
+    fn gybe_refuses(&self, arguments: &[&str]) -> Result<(), Trouble> {
+        let root = self.device.root().to_string_lossy();
+        let arguments = [&["--root", &*root], arguments].concat();
+        match self.shell.code("gybe", &arguments)? {
+            FAILED | REFUSED => Ok(()),
+            code => Err(Trouble(format!("expected a refusal, gybe ended with {code}"))),
+        }
+    }
+
+    fn boot(&self, slot: &str, expected: Userspace) -> Result<(), Trouble> {
+        self.device.boot(&self.shell, slot, expected)
+    }
+}
