@@ -1,3 +1,5 @@
+//! Which image a reference means, and when two would do.
+
 use std::path::Path;
 
 use super::*;

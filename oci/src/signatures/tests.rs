@@ -1,3 +1,5 @@
+//! Where signatures of a release are found in a layout.
+
 use super::*;
 use crate::manifest::media_type;
 use crate::reference::Reference;

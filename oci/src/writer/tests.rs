@@ -1,3 +1,5 @@
+//! What a written layout holds, and what stays when writing ends early.
+
 use super::*;
 
 fn entry(writer: &LayoutWriter, text: &str) -> Descriptor {
