@@ -4,6 +4,8 @@ mod cut;
 mod frame;
 mod parallel;
 
+pub mod boot;
+pub mod bootc;
 pub mod content;
 pub mod erofs;
 pub mod fat;

@@ -1,0 +1,102 @@
+//! Boot target v1: kernel, initramfs, device trees and the signed command line, on FAT.
+//!
+//! `docs/formats/boot-target.md` specifies it. It says nothing about a slot: the same bytes are
+//! written to A and to B.
+
+use std::sync::Arc;
+
+use gybe_core::digest::Digest;
+
+use crate::bootc::Bootable;
+use crate::fat::{self, FatError, File, SectorLen};
+use crate::target::{Source, Target};
+
+/// Name of the target.
+pub const TARGET_NAME: &str = "boot";
+
+/// Longest command line that is signed. Linux takes 2048 bytes on x86 and arm64; the rest is for
+/// what the loader adds.
+pub const COMMAND_LINE_LEN_MAX: usize = 1536;
+
+/// First line of GRUB's environment files. U-Boot takes it, and the filling, for comments.
+const ENVIRONMENT_BEGIN: &str = "# GRUB Environment Block\n";
+const ENVIRONMENT_LEN_UNIT: usize = 1024;
+const ENVIRONMENT_FILLING: u8 = b'#';
+
+/// Version of this format, `gybe_format`.
+const FORMAT: u32 = 1;
+
+/// Lays out what boots an image whose root target has the verity root `root_hash`.
+///
+/// # Errors
+/// When the command line is too long, or a file cannot be stored; [`BootError`] says which.
+pub fn layout(
+    bootable: &Bootable,
+    root_hash: &Digest,
+    sector: SectorLen,
+) -> Result<Target, BootError> {
+    let file = |path: &str, source| File { path: path.into(), source };
+    let bytes = |bytes: Vec<u8>| Source::Bytes(Arc::from(bytes));
+    let [kernel, initramfs] = [&bootable.kernel, &bootable.initramfs];
+    let sums =
+        format!("{}  vmlinuz\n{}  initrd.img\n", kernel.digest.hex(), initramfs.digest.hex());
+    let mut files = vec![
+        file("gybe.env", bytes(environment(bootable, root_hash)?)),
+        file("sha256.sum", bytes(sums.into_bytes())),
+        file("vmlinuz", Source::Content(kernel.clone())),
+        file("initrd.img", Source::Content(initramfs.clone())),
+    ];
+    files.extend(bootable.device_trees.iter().map(|(path, content)| File {
+        path: format!("dtb/{path}"),
+        source: Source::Content(content.clone()),
+    }));
+    Ok(fat::layout(TARGET_NAME, files, sector)?)
+}
+
+/// The signed command line: the image's arguments, then the root hash. It is the same for both
+/// slots; the loader appends what tells them apart.
+///
+/// # Errors
+/// When it is too long.
+pub fn command_line(bootable: &Bootable, root_hash: &Digest) -> Result<String, BootError> {
+    let mut line = String::new();
+    for argument in bootable.kargs.iter().flat_map(|argument| argument.split_ascii_whitespace()) {
+        line.push_str(argument);
+        line.push(' ');
+    }
+    line.push_str(&format!("roothash={}", root_hash.hex()));
+    if line.len() > COMMAND_LINE_LEN_MAX {
+        return Err(BootError::CommandLine { found: line.len(), limit: COMMAND_LINE_LEN_MAX });
+    }
+    Ok(line)
+}
+
+/// `gybe.env`: what the loader reads.
+fn environment(bootable: &Bootable, root_hash: &Digest) -> Result<Vec<u8>, BootError> {
+    let mut text = format!(
+        "{ENVIRONMENT_BEGIN}gybe_format={FORMAT}\ngybe_cmdline={}\ngybe_kernel_sha256={}\n\
+         gybe_initrd_sha256={}\n",
+        command_line(bootable, root_hash)?,
+        bootable.kernel.digest.hex(),
+        bootable.initramfs.digest.hex(),
+    )
+    .into_bytes();
+    text.resize(text.len().next_multiple_of(ENVIRONMENT_LEN_UNIT), ENVIRONMENT_FILLING);
+    Ok(text)
+}
+
+/// Why a boot target cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BootError {
+    /// The command line is too long.
+    #[error("signed command line has {found} bytes, limit {limit}")]
+    CommandLine {
+        /// Its length.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A file cannot be stored.
+    #[error("boot: {0}")]
+    Fat(#[from] FatError),
+}
