@@ -9,6 +9,7 @@
 //! ########…                       fills the block
 //! ```
 
+use core::fmt;
 use core::ops::Range;
 
 use gybe_core::boot::variables::{self, Notation, VariableError};
@@ -39,7 +40,7 @@ const OURS_END_MAX: usize = HEADER.len() + OURS_LEN_MAX;
 const _: () = assert!(OURS_END_MAX <= SECTOR_LEN);
 
 /// A GRUB environment block of 1024 bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Block {
     bytes: [u8; Self::LEN],
 }
@@ -176,9 +177,17 @@ impl Block {
         end
     }
 
-    /// Every line after the header, up to the fill or the first that is no line: GRUB stops there.
+    /// Every line after the header, up to the fill or the first that is no line.
     fn lines(&self) -> Lines<'_> {
         Lines { bytes: &self.bytes, at: HEADER.len() }
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fill_len = self.bytes.iter().rev().take_while(|byte| **byte == b'#').count();
+        let text = self.bytes.get(..Self::LEN.saturating_sub(fill_len)).unwrap_or_default();
+        write!(f, "Block(\"{}\" and {fill_len} #)", text.escape_ascii())
     }
 }
 
@@ -203,17 +212,25 @@ impl<'a> Iterator for Lines<'a> {
         let rest = self.bytes.get(self.at..)?;
         let comment = rest.starts_with(b"#");
         let len = line_len(rest, comment)?;
-        let (line, _newline) = rest.split_at_checked(len)?;
+        let line =
+            rest.get(..len).filter(|line| !comment || !line.iter().any(u8::is_ascii_control))?;
         let start = self.at;
         self.at = start.checked_add(len)?.checked_add(1)?;
         let (name, value) = if comment {
             (&[][..], line)
         } else {
             let equals = line.iter().position(|byte| *byte == b'=')?;
-            (line.get(..equals)?, line.get(equals.checked_add(1)?..)?)
+            let name = line.get(..equals).filter(|name| is_name(name))?;
+            (name, line.get(equals.checked_add(1)?..)?)
         };
         Some(Line { name, value, place: start..self.at })
     }
+}
+
+/// Whether `name` can be a variable's. A ruined sector is noise, which must not be kept as if it were
+/// the variables of others: it would take the room of ours.
+fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(u8::is_ascii_graphic)
 }
 
 /// How long the line at the start of `rest` is without its newline. `None`: it does not end.

@@ -144,12 +144,12 @@ pub fn decode<'a>(
         Some(_) => Err(VariableError::Value { name }),
     };
     let good = PerSlot { a: good(GOOD_A)?, b: good(GOOD_B)? };
+    let tries_left = tries(notation, value(TRIES).unwrap_or_default())
+        .ok_or(VariableError::Value { name: TRIES })?;
     let trial = match value(TRY) {
         None => None,
         Some(slot) => {
             let slot = Slot::from_name(slot).ok_or(VariableError::Value { name: TRY })?;
-            let tries_left = tries(notation, value(TRIES).unwrap_or_default())
-                .ok_or(VariableError::Value { name: TRIES })?;
             Some(Trial { slot, tries_left })
         }
     };

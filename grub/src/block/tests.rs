@@ -36,12 +36,24 @@ fn a_state_is_written_as_lines_and_fill() {
 
 #[test]
 fn lines_of_others_are_kept_byte_for_byte_behind_ours() {
-    let foreign = "# WARNING: Do not edit\nsaved_entry=a\\\\b \\\nc\n=odd\nkernelopts=root=x\n";
+    let foreign = "# WARNING: Do not edit\nsaved_entry=a\\\\b \\\nc\nkernelopts=root=x\n";
     let written = block(foreign).with_state(&trial()).unwrap();
     assert_eq!(text(&written), text(&block(&format!("{TRIAL}{foreign}"))));
     let again = written.with_state(&BootState::factory(Some(Slot::B))).unwrap();
     assert!(text(&again).contains(foreign), "{}", text(&again));
     assert_eq!(again.state(), Ok(Some(BootState::factory(Some(Slot::B)))));
+}
+
+#[test]
+fn noise_in_the_second_sector_is_not_kept() {
+    let state = trial();
+    let mut bytes = *Block::empty().with_state(&state).unwrap().as_bytes();
+    for (byte, noise) in bytes[512..].iter_mut().zip((0..=255).cycle()) {
+        *byte = noise;
+    }
+    let ruined = Block::parse(&bytes).unwrap();
+    assert_eq!(ruined.state(), Ok(Some(state)));
+    assert_eq!(ruined.with_state(&state), Block::empty().with_state(&state));
 }
 
 #[test]
