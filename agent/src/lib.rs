@@ -6,8 +6,13 @@
 pub mod cli;
 pub mod config;
 pub mod device;
+pub mod error;
 pub mod output;
 pub mod release;
 pub mod root;
+pub mod session;
 pub mod state;
+pub mod status;
 pub mod trust;
+pub mod update;
+pub mod verbs;

@@ -1,12 +1,16 @@
 //! A release that a source offers.
 
+use std::io;
 use std::str::FromStr as _;
 
+use gybe_core::digest::Digest;
 use gybe_core::manifest::{CONFIG_TYPE, MANIFEST_LEN_MAX, RELEASE_TYPE};
-use gybe_core::trust::CANDIDATES_MAX;
+use gybe_core::release::Release;
+use gybe_core::trust::{CANDIDATES_MAX, Policy};
 use gybe_oci::{INDEX_LEN_MAX, Layout, LayoutError, Platform, Reference, ReferenceError};
 
 use super::{Document, Package};
+use crate::error::Error;
 
 /// A source that was opened, and the bytes in it that decide whether the release is believed.
 #[derive(Debug)]
@@ -64,6 +68,17 @@ impl Offer {
     }
 }
 
+impl Offer {
+    /// Opens the release, if `policy` lets it pass.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] names the source and says why not.
+    pub fn open_release(&self, policy: &Policy<'_>) -> Result<Release<'_>, Error> {
+        let refused = |cause| Error::Refused { source_name: self.source.clone(), cause };
+        self.package.open(policy).map_err(refused)
+    }
+}
+
 /// This machine's processor, in Go's words, which are OCI's.
 #[must_use]
 pub fn architecture() -> &'static str {
@@ -85,6 +100,22 @@ pub enum OfferError {
     /// It cannot be read.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// A blob cannot be read.
+    #[error("cannot read {digest}: {cause}")]
+    Blob {
+        /// The blob.
+        digest: Digest,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// A blob is not what it is called.
+    #[error("{digest} is corrupt: the digest of its bytes is {found}")]
+    OtherBytes {
+        /// What it is called.
+        digest: Digest,
+        /// What it is.
+        found: Digest,
+    },
     /// It leads to something else.
     #[error("{name} is not a release but a {found}")]
     NotARelease {

@@ -1,0 +1,132 @@
+//! Everything that can end a command, in the words of whoever gave it.
+
+use std::io;
+
+use gybe_core::boot::TransitionError;
+use gybe_core::install::InstallError;
+use gybe_core::slot::Slot;
+
+use crate::cli::Exit;
+use crate::config::ConfigError;
+use crate::device::environment::EnvironmentError;
+use crate::device::partition::PartitionError;
+use crate::device::slots::SlotsError;
+use crate::release::{OfferError, Refusal};
+use crate::state::StateError;
+use crate::trust::TrustError;
+use crate::verbs::CommitError;
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The keys.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// Which slot is which.
+    #[error(transparent)]
+    Slots(#[from] SlotsError),
+    /// The boot environment.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// The state file.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A partition.
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    /// The mount table.
+    #[error("cannot read what is mounted: {cause}")]
+    Mounts {
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// A release has a target for which this device has no partition.
+    #[error("the release has a target {target}, for which the configuration names no partition")]
+    NoPartition {
+        /// The target.
+        target: String,
+    },
+    /// A source.
+    #[error(transparent)]
+    Offer(#[from] OfferError),
+    /// A release that is not for this device.
+    #[error("{source_name} is refused: {cause}")]
+    Refused {
+        /// Where it came from.
+        source_name: String,
+        /// Why.
+        cause: Refusal,
+    },
+    /// A slot is not, byte for byte, what was signed.
+    #[error(transparent)]
+    Prove(#[from] InstallError<PartitionError>),
+    /// What runs is not what was signed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The boot environment says that this must not be.
+    #[error(transparent)]
+    Transition(#[from] TransitionError),
+    /// The command is about the running slot, and there is none.
+    #[error("no slot of this device is running")]
+    NoneRuns,
+    /// There is nothing to go back to.
+    #[error("No rollback available: slot {slot} is not good")]
+    NoRollback {
+        /// The slot that would have to be.
+        slot: Slot,
+    },
+    /// It is not known where releases come from.
+    #[error("no reference is tracked")]
+    NoReference,
+    /// What must be remembered cannot be.
+    #[error("the state below /var/lib/gybe cannot be written, so this would be forgotten")]
+    NoMemory,
+    /// The reboot that was asked for does not come.
+    #[error("cannot reboot: {cause}")]
+    Reboot {
+        /// What the system says.
+        cause: io::Error,
+    },
+}
+
+impl Error {
+    /// How the program ends.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Refused { .. }
+            | Self::Slots(SlotsError::RunningNamed { .. })
+            | Self::Partition(PartitionError::Running { .. }) => Exit::Refused,
+            Self::Slots(SlotsError::NoneRuns) | Self::Offer(OfferError::Reference(_)) => {
+                Exit::Usage
+            }
+            _ => Exit::Failed,
+        }
+    }
+
+    /// What would help, where one action does.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        let hint = match self {
+            Self::Slots(SlotsError::NoneRuns) => "name the slot to write with --slot a|b",
+            Self::Slots(SlotsError::RunningNamed { .. }) => {
+                "leave out --slot: the other slot is the one to write"
+            }
+            Self::Partition(PartitionError::Mounted { .. }) => "unmount it first",
+            Self::Partition(PartitionError::Open { cause, .. })
+                if cause.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                "run it as root"
+            }
+            Self::NoReference => "run gybe switch REF once, or set reference in the configuration",
+            Self::State(StateError::Held { .. }) => {
+                "wait for it to end, gybe status shows the rest"
+            }
+            _ => return None,
+        };
+        Some(hint)
+    }
+}

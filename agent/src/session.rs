@@ -1,0 +1,234 @@
+//! One command at work: everything about the device that it needs to know.
+
+use gybe_core::boot::{BootEnv as _, BootState, Health, Loaded};
+use gybe_core::slot::{PerSlot, Slot};
+use gybe_core::trust::{Device, Policy};
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::device::environment::AnyEnvironment;
+use crate::device::mounts::Mounts;
+use crate::device::partition::{Partition, RunningPartition};
+use crate::device::slots::Slots;
+use crate::error::Error;
+use crate::release::{Held, HeldError, architecture};
+use crate::root::Root;
+use crate::state::{Seen, State, StateError, StateFile, reconcile};
+use crate::trust::Trust;
+
+/// The device as it is at the start of a command.
+#[derive(Debug)]
+pub struct Session {
+    /// Where its files lie.
+    pub root: Root,
+    /// Its configuration.
+    pub config: Config,
+    /// Who is trusted.
+    pub trust: Trust,
+    /// Which slot runs, and where both lie.
+    pub slots: Slots,
+    /// The boot environment, to be written to.
+    pub environment: AnyEnvironment,
+    /// What the boot environment says.
+    pub boot: BootState,
+    /// In which condition the boot environment is.
+    pub health: Health,
+    /// What the slots say that they hold.
+    pub held: PerSlot<Result<Held, HeldError>>,
+}
+
+impl Session {
+    /// Looks at the device below `root`, and writes nothing.
+    ///
+    /// # Errors
+    /// When anything that every command needs cannot be known.
+    pub fn open(root: &Root) -> Result<Self, Error> {
+        let config = Config::load(root)?;
+        let trust = Trust::load(root)?;
+        let slots = Slots::find(root, &config)?;
+        let mut environment = AnyEnvironment::open(root, &config.bootloader)?;
+        let Loaded { state, health } = environment.load()?;
+        if health != Health::Whole {
+            warn!(%health, "boot environment");
+        }
+        let boot = state.unwrap_or_else(|| BootState::factory(slots.running_slot()));
+        let held = held(&slots);
+        let root = root.clone();
+        Ok(Self { root, config, trust, slots, environment, boot, health, held })
+    }
+
+    /// What is asked of a release that is to be installed here.
+    ///
+    /// # Errors
+    /// When the threshold makes no sense.
+    pub fn policy(&self) -> Result<Policy<'_>, Error> {
+        self.policy_from(self.floor()?)
+    }
+
+    /// What is asked of a release that is here already: anything but that it is new enough.
+    ///
+    /// # Errors
+    /// When the threshold makes no sense.
+    pub fn policy_at_rest(&self) -> Result<Policy<'_>, Error> {
+        self.policy_from(0)
+    }
+
+    /// The lowest rollback index that is accepted: the lowest among the Good slots, so that falling
+    /// back never leads below it. A slot that cannot prove what it holds says nothing.
+    ///
+    /// # Errors
+    /// When the threshold makes no sense.
+    pub fn floor(&self) -> Result<u64, Error> {
+        let policy = self.policy_at_rest()?;
+        let indices = Slot::ALL.into_iter().filter(|&slot| self.boot.is_good(slot));
+        let indices = indices.filter_map(|slot| {
+            let held = self.held.of(slot).as_ref().ok()?;
+            Some(held.package.open(&policy).ok()?.manifest().rollback_index)
+        });
+        Ok(indices.min().unwrap_or(0))
+    }
+
+    fn policy_from(&self, floor: u64) -> Result<Policy<'_>, Error> {
+        let compatible = &self.config.compatible;
+        let device = Device { compatible, architecture: architecture(), floor };
+        Ok(self.trust.policy(device)?)
+    }
+
+    /// What the slot that runs says that it holds.
+    #[must_use]
+    pub fn held_running(&self) -> Option<&Held> {
+        let slot = self.slots.running_slot()?;
+        self.held.of(slot).as_ref().ok()
+    }
+
+    /// Opens the partition of the target named `target` in `slot` for writing.
+    ///
+    /// # Errors
+    /// When there is no such partition, or it is not ours to write.
+    pub fn open_for_writing(&self, slot: Slot, target: &str) -> Result<Partition, Error> {
+        // Decided by the medium too: a mistake in the configuration must not reach what runs.
+        let running = self.slots.running_media()?;
+        let mounts = Mounts::read(&self.root).map_err(|cause| Error::Mounts { cause })?;
+        let paths = self.slots.paths.of(slot);
+        let path = paths.target(target).ok_or_else(|| unknown_target(target))?;
+        Ok(Partition::open(path, &mounts, &running)?)
+    }
+
+    /// Opens the partition of the target named `target` in `slot` for reading.
+    ///
+    /// # Errors
+    /// When there is no such partition, or it cannot be read.
+    pub fn open_for_reading(&self, slot: Slot, target: &str) -> Result<RunningPartition, Error> {
+        let paths = self.slots.paths.of(slot);
+        let path = paths.target(target).ok_or_else(|| unknown_target(target))?;
+        Ok(RunningPartition::open(path)?)
+    }
+
+    /// Opens what the device remembers, and writes down what has happened since. Only one command
+    /// that changes something runs at a time: this is what holds the others off.
+    ///
+    /// # Errors
+    /// Only when another command is at work. A state that cannot be kept is no reason not to
+    /// commit or to fall back: it is a cache.
+    pub fn memory(&self) -> Result<Memory, Error> {
+        let file = match StateFile::open(&self.root) {
+            Ok(file) => Some(file),
+            Err(cause @ StateError::Held { .. }) => return Err(Error::State(cause)),
+            Err(cause) => {
+                warn!(%cause, "what happens now will not be remembered");
+                None
+            }
+        };
+        let state = file.as_ref().map(|file| file.state().clone()).unwrap_or_default();
+        let mut memory = Memory { file, state };
+        memory.update(|state| *state = self.reconcile(state.clone()));
+        Ok(memory)
+    }
+
+    /// `state`, in line with what the device shows.
+    #[must_use]
+    pub fn reconcile(&self, state: State) -> State {
+        let release = |slot| self.held.of(slot).as_ref().ok().map(|held: &Held| held.name.clone());
+        let releases = PerSlot { a: release(Slot::A), b: release(Slot::B) };
+        let running = self.slots.running_slot();
+        reconcile(state, &Seen { boot: &self.boot, running, releases: &releases })
+    }
+
+    /// Stores `boot`, if it is another than before: a healthy device is not written to.
+    ///
+    /// # Errors
+    /// When the boot environment cannot be written.
+    pub fn store(&mut self, boot: BootState) -> Result<(), Error> {
+        if boot != self.boot {
+            self.environment.store(&boot)?;
+            self.boot = boot;
+            info!(order = %boot.order, "boot environment stored");
+        }
+        Ok(())
+    }
+
+    /// Reboots through systemd, so that inhibitors are asked; below a folder nothing reboots.
+    ///
+    /// # Errors
+    /// When it cannot be asked for.
+    pub fn reboot(&self) -> Result<(), Error> {
+        if !self.root.is_host() {
+            info!("below a folder nothing reboots");
+            return Ok(());
+        }
+        let asked = std::process::Command::new("systemctl").arg("reboot").status();
+        match asked {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(Error::Reboot { cause: std::io::Error::other(status.to_string()) }),
+            Err(cause) => Err(Error::Reboot { cause }),
+        }
+    }
+}
+
+/// What the slots say that they hold.
+#[must_use]
+pub fn held(slots: &Slots) -> PerSlot<Result<Held, HeldError>> {
+    let read = |slot| Held::read(slots.paths.of(slot));
+    PerSlot { a: read(Slot::A), b: read(Slot::B) }
+}
+
+fn unknown_target(name: &str) -> Error {
+    Error::NoPartition { target: name.to_owned() }
+}
+
+/// What is remembered, as long as one command is at work.
+#[derive(Debug)]
+pub struct Memory {
+    file: Option<StateFile>,
+    state: State,
+}
+
+impl Memory {
+    /// What is remembered.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Changes what is remembered. What cannot be stored is forgotten at the end of the command.
+    pub fn update(&mut self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state);
+        if let Some(file) = &mut self.file
+            && let Err(cause) = file.store(self.state.clone())
+        {
+            warn!(%cause, "this will not be remembered");
+        }
+    }
+
+    /// Changes what is remembered, where forgetting it would be a lie.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub fn insist(&mut self, change: impl FnOnce(&mut State)) -> Result<(), Error> {
+        change(&mut self.state);
+        match &mut self.file {
+            Some(file) => Ok(file.store(self.state.clone())?),
+            None => Err(Error::NoMemory),
+        }
+    }
+}

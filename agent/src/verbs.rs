@@ -1,0 +1,28 @@
+//! One module a verb.
+
+mod check;
+mod commit;
+mod rollback;
+mod status;
+mod verify;
+
+use crate::cli::{Cli, Exit, Verb};
+use crate::error::Error;
+use crate::update::Failures;
+
+pub use commit::CommitError;
+
+/// Does what was typed.
+///
+/// # Errors
+/// [`Error`], in the words of whoever typed it.
+pub fn run(cli: &Cli) -> Result<Exit, Error> {
+    let root = cli.global.root();
+    match &cli.verb {
+        Verb::Status(status) => status::run(&root, status.report),
+        Verb::Commit(report) => commit::run(&root, *report),
+        Verb::Rollback(report) => rollback::run(&root, *report),
+        Verb::Verify(verify) => verify::run(&root, verify),
+        Verb::Check(report) => check::run(&root, *report, Failures::Respect),
+    }
+}
