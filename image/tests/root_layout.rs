@@ -39,6 +39,33 @@ fn the_layout_has_not_changed() {
     }
 }
 
+/// The example at the end of `docs/formats/root-layout.md`.
+#[test]
+fn the_example_of_the_specification_is_what_is_made() {
+    let mut fixture = Fixture::new();
+    fixture.file("a", b"hi");
+    let image = bytes(&erofs::layout(&fixture.tree).unwrap(), &fixture);
+    assert_eq!(image.len(), 3 * 4096);
+    assert_eq!(image[4096..4099], *b"hi\0");
+    let rows: [(usize, &[u8]); 10] = [
+        (0x40, b"\x05\0\0\0\xed\x41\0\0\x28\0\0\0\0\0\0\0"),
+        (0x50, b"\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0"),
+        (0x60, b"\0\xf1\x53\x65\0\0\0\0\0\0\0\0\x02\0\0\0"),
+        (0x80, b"\x02\0\0\0\0\0\0\0\x24\0\x02\0"),
+        (0x8c, b"\x02\0\0\0\0\0\0\0\x25\0\x02\0"),
+        (0x98, b"\x06\0\0\0\0\0\0\0\x27\0\x01\0"),
+        (0xa4, b"...a"),
+        (0xc0, b"\x01\0\0\0\xa4\x81\0\0\x02\0\0\0\0\0\0\0"),
+        (0xd0, b"\x01\0\0\0\x02\0\0\0\0\0\0\0\0\0\0\0"),
+        (0xe0, b"\0\xf1\x53\x65\0\0\0\0\0\0\0\0\x01\0\0\0"),
+    ];
+    let mut expected = vec![0; 4096];
+    for (at, row) in rows {
+        expected[at..at + row.len()].copy_from_slice(row);
+    }
+    assert_eq!(image[8192..], expected);
+}
+
 #[test]
 fn a_reader_sees_what_went_in() {
     let fixture = everything();
