@@ -2,14 +2,23 @@
 
 mod cut;
 mod frame;
+mod merge;
 mod parallel;
+mod spool;
+mod tar;
 
 pub mod boot;
 pub mod bootc;
 pub mod content;
 pub mod erofs;
 pub mod fat;
+pub mod image;
+pub mod layers;
 pub mod pack;
 pub mod pages;
 pub mod target;
 pub mod tree;
+
+pub use merge::MergeError;
+pub use spool::Spool;
+pub use tar::{PathError, TarError};

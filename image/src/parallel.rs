@@ -41,6 +41,6 @@ mod tests {
         let items: Vec<u64> = (0..1000).collect();
         let squares = map(&items, |item| item * item);
         assert_eq!(squares, items.iter().map(|item| item * item).collect::<Vec<_>>());
-        assert_eq!(map(&[] as &[u64], |item| *item), []);
+        assert_eq!(map(&[] as &[u64], |item| *item), [0_u64; 0]);
     }
 }

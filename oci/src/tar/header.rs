@@ -34,7 +34,7 @@ impl Header {
             return Ok(None);
         }
         let header = Self(*block);
-        let stored = header.number(CHECKSUM, "checksum")?;
+        let stored = header.named_number(CHECKSUM, "checksum")?;
         let sum = |value: fn(u8) -> i64| -> i64 {
             let space = value(b' ').saturating_mul(8);
             let all: i64 = block.iter().map(|&byte| value(byte)).sum();
@@ -87,7 +87,7 @@ impl Header {
             NumberField::Major => (MAJOR, "device major"),
             NumberField::Minor => (MINOR, "device minor"),
         };
-        self.number(range, name)
+        self.named_number(range, name)
     }
 
     /// Length of the content in bytes.
@@ -105,11 +105,17 @@ impl Header {
         &self.0
     }
 
+    /// A number as headers write it, in octal or base 256; `None` if it is none, or negative.
+    #[must_use]
+    pub fn number(field: &[u8]) -> Option<u64> {
+        u64::try_from(number(field)?).ok()
+    }
+
     fn field(&self, range: Range<usize>) -> &[u8] {
         self.0.get(range).unwrap_or(&[])
     }
 
-    fn number(&self, range: Range<usize>, field: &'static str) -> Result<i64, HeaderError> {
+    fn named_number(&self, range: Range<usize>, field: &'static str) -> Result<i64, HeaderError> {
         number(self.field(range)).ok_or(HeaderError::Number { field })
     }
 }
@@ -139,7 +145,7 @@ fn text(field: &[u8]) -> &[u8] {
 }
 
 /// A number in octal digits, or in base 256 where the first bit is set (two's complement).
-pub(super) fn number(field: &[u8]) -> Option<i64> {
+fn number(field: &[u8]) -> Option<i64> {
     if let Some((&first, rest)) = field.split_first()
         && first & 0x80 != 0
     {

@@ -1,0 +1,125 @@
+//! The other thread's half of reading a layer: its members, as changes to the layers below.
+
+use super::decode::Received;
+use super::{LayerProblem, Options};
+use crate::content::Content;
+use crate::tar::{Member, MemberKind, Reader, TarError, normal};
+use crate::tree::{Kind, Node};
+
+/// What begins the name of a marker for something deleted.
+const WHITEOUT: &[u8] = b".wh.";
+/// What begins the names that AUFS keeps for itself.
+const WHITEOUT_META: &[u8] = b".wh..wh.";
+/// The marker of a directory whose lower content is hidden.
+const OPAQUE: &[u8] = b".wh..wh..opq";
+/// Longest names and attributes of one layer together, in bytes.
+const HEADERS_LEN_MAX: usize = 256 << 20;
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// What it is about; of a marker, what that marks.
+    pub(crate) path: Vec<u8>,
+    pub(crate) item: Item,
+}
+
+/// What a layer says about a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// It is this. A directory is given without its names.
+    Node(Node),
+    /// It is another name for what has this path.
+    HardLink(Vec<u8>),
+    /// It is not there in the layers below.
+    Whiteout,
+    /// What the layers below have in it is not there.
+    Opaque,
+}
+
+type Failure = (Option<Vec<u8>>, LayerProblem);
+
+/// Takes a layer apart.
+pub(super) fn scan(
+    from: Received<'_>,
+    layer: usize,
+    options: &Options,
+) -> Result<Vec<Entry>, Failure> {
+    let mut reader = Reader::new(from, options.layer_len_max);
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut headers_len = 0_usize;
+    loop {
+        // An error between members is best placed by the last good one.
+        let member = reader.next().map_err(|cause| match entries.last() {
+            Some(last) => (Some([b"after ", &*last.path].concat()), cause.into()),
+            None => (None, cause.into()),
+        });
+        let Some(member) = member? else { return Ok(entries) };
+        let path = member.path.clone();
+        let failed = |problem| (Some(path), problem);
+        headers_len = headers_len.saturating_add(member.header_len);
+        if headers_len > HEADERS_LEN_MAX {
+            let limit = HEADERS_LEN_MAX;
+            return Err(failed(LayerProblem::Headers { len: headers_len, limit }));
+        }
+        let limit = options.entry_count_max;
+        if entries.len() >= limit {
+            return Err(failed(LayerProblem::Entries { limit }));
+        }
+        match entry(member, layer, &mut reader) {
+            Ok(entry) => entries.extend(entry),
+            Err(problem) => return Err(failed(problem)),
+        }
+    }
+}
+
+/// What a member says; `None` if it is of no concern.
+fn entry(
+    member: Member,
+    layer: usize,
+    reader: &mut Reader<Received<'_>>,
+) -> Result<Option<Entry>, LayerProblem> {
+    let path = normal(&member.path).map_err(TarError::from)?;
+    let slash = path.iter().rposition(|&byte| byte == b'/');
+    let (parent, name) = match slash {
+        Some(at) => (path.get(..at), path.get(at..).and_then(|rest| rest.get(1..))),
+        None => (None, Some(&*path)),
+    };
+    let (parent, name) = (parent.unwrap_or(b""), name.unwrap_or(b""));
+    if name == OPAQUE {
+        return Ok(Some(Entry { path: parent.to_vec(), item: Item::Opaque }));
+    }
+    if path.split(|&byte| byte == b'/').any(|name| name.starts_with(WHITEOUT_META)) {
+        return Ok(None);
+    }
+    let no_marker = |name: &[u8]| LayerProblem::Whiteout { name: name.escape_ascii().to_string() };
+    if let Some(inside) = parent.split(|&byte| byte == b'/').find(|name| name.starts_with(WHITEOUT))
+    {
+        return Err(no_marker(inside));
+    }
+    if let Some(hidden) = name.strip_prefix(WHITEOUT) {
+        if [&b""[..], b".", b".."].contains(&hidden) {
+            return Err(no_marker(name));
+        }
+        let slash: &[u8] = if parent.is_empty() { b"" } else { b"/" };
+        let path = [parent, slash, hidden].concat();
+        return Ok(Some(Entry { path, item: Item::Whiteout }));
+    }
+    let kind = match member.kind {
+        MemberKind::HardLink(target) => {
+            let target = normal(&target).map_err(TarError::from)?;
+            return Ok(Some(Entry { path, item: Item::HardLink(target) }));
+        }
+        MemberKind::Directory => {
+            return Ok(Some(Entry { path, item: Item::Node(Node::directory(member.meta)) }));
+        }
+        MemberKind::File { len, pieces } => {
+            let digest = reader.digest(len, &pieces)?;
+            Kind::File(Content { layer, len, digest, pieces })
+        }
+        MemberKind::Symlink(target) => Kind::Symlink(target),
+        MemberKind::CharDevice(device) => Kind::CharDevice(device),
+        MemberKind::BlockDevice(device) => Kind::BlockDevice(device),
+        MemberKind::Fifo => Kind::Fifo,
+    };
+    Ok(Some(Entry { path, item: Item::Node(Node { meta: member.meta, kind }) }))
+}
