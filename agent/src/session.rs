@@ -6,7 +6,7 @@ use gybe_core::trust::{Device, Policy};
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::device::environment::AnyEnvironment;
+use crate::device::environment::{AnyEnvironment, EnvironmentError};
 use crate::device::mounts::Mounts;
 use crate::device::partition::{Partition, RunningPartition};
 use crate::device::slots::Slots;
@@ -47,7 +47,7 @@ impl Session {
         let trust = Trust::load(root)?;
         let slots = Slots::find(root, &config)?;
         let mut environment = AnyEnvironment::open(root, &config.bootloader)?;
-        let Loaded { state, health } = environment.load()?;
+        let Loaded { state, health } = load(&mut environment, slots.running_slot())?;
         if health != Health::Whole {
             warn!(%health, "boot environment");
         }
@@ -154,6 +154,18 @@ impl Session {
         reconcile(state, &Seen { boot: &self.boot, running, releases: &releases })
     }
 
+    /// Makes the boot environment of a device that is provisioned, if it is not there yet.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn prepare_environment(&mut self) -> Result<(), Error> {
+        if self.slots.running.is_none() && self.environment.is_absent() {
+            self.environment.format()?;
+            info!("boot environment made");
+        }
+        Ok(())
+    }
+
     /// Stores `boot`, if it is another than before: a healthy device is not written to.
     ///
     /// # Errors
@@ -183,6 +195,21 @@ impl Session {
             Err(cause) => Err(Error::Reboot { cause }),
         }
     }
+}
+
+/// Reads the boot environment. Where no slot runs, a device is provisioned, and an environment that
+/// is not there yet is a factory one; where one runs, it is lost, and that is an error.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn load(
+    environment: &mut AnyEnvironment,
+    running: Option<Slot>,
+) -> Result<Loaded, EnvironmentError> {
+    if running.is_none() && environment.is_absent() {
+        return Ok(Loaded { state: None, health: Health::Whole });
+    }
+    environment.load()
 }
 
 /// What the slots say that they hold.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use gybe_core::boot::{BootEnv as _, BootState, Loaded, SlotState};
+use gybe_core::boot::{BootState, Loaded, SlotState};
 use gybe_core::slot::{PerSlot, Slot};
 use gybe_core::trailer::Progress;
 use serde::Serialize;
@@ -111,7 +111,8 @@ impl Status {
     pub fn look(root: &Root) -> Result<Self, Error> {
         let config = Config::load(root)?;
         let slots = Slots::find(root, &config)?;
-        let loaded = AnyEnvironment::open(root, &config.bootloader).and_then(|mut it| it.load());
+        let loaded = AnyEnvironment::open(root, &config.bootloader)
+            .and_then(|mut environment| session::load(&mut environment, slots.running_slot()));
         let held = session::held(&slots);
         let remembered = state::read(root)?;
         Ok(Self::new(&config, slots.running, &loaded, &held, remembered))

@@ -13,9 +13,16 @@ pub use file::{EnvironmentFile, EnvironmentFileError};
 use crate::config::{Bootloader, DocumentError, document};
 use crate::root::Root;
 
+/// The boot environment that the configuration names.
+#[derive(Debug)]
+pub struct AnyEnvironment {
+    back_end: BackEnd,
+    copies: [EnvironmentFile; 2],
+}
+
 /// One of the boot environments we know.
 #[derive(Debug)]
-pub enum AnyEnvironment {
+enum BackEnd {
     /// GRUB's live and safe files.
     Grub(gybe_grub::Environment<EnvironmentFile>),
     /// U-Boot's redundant environment, or two files.
@@ -33,13 +40,16 @@ impl AnyEnvironment {
             Bootloader::Grub { environment } => {
                 let mut safe = OsString::from(environment);
                 safe.push(gybe_grub::SAFE_SUFFIX);
-                let [live, safe] = [environment.clone(), safe.into()].map(whole);
-                Ok(Self::Grub(gybe_grub::Environment::new(live, safe)))
+                let copies = [environment.clone(), safe.into()].map(whole);
+                let [live, safe] = copies.clone();
+                let back_end = BackEnd::Grub(gybe_grub::Environment::new(live, safe));
+                Ok(Self { back_end, copies })
             }
             Bootloader::UbootFile { file } => {
-                let files = [file.clone(), second_file(file)].map(whole);
+                let copies = [file.clone(), second_file(file)].map(whole);
                 let buffers = [vec![0; FILE_LEN], vec![0; FILE_LEN]];
-                Ok(Self::Uboot(gybe_uboot::Environment::files(files, buffers)))
+                let uboot = gybe_uboot::Environment::files(copies.clone(), buffers);
+                Ok(Self { back_end: BackEnd::Uboot(uboot), copies })
             }
             Bootloader::UbootRedundant { fw_env } => {
                 let path = root.path(fw_env);
@@ -51,9 +61,27 @@ impl AnyEnvironment {
                 let buffers = [&areas.first, &areas.second].map(|area| vec![0; area.len]);
                 let open =
                     |area: Area<'_>| EnvironmentFile::new(root, area.device.into(), area.offset);
-                let areas = [areas.first, areas.second].map(open);
-                Ok(Self::Uboot(gybe_uboot::Environment::redundant(areas, buffers)))
+                let copies = [areas.first, areas.second].map(open);
+                let uboot = gybe_uboot::Environment::redundant(copies.clone(), buffers);
+                Ok(Self { back_end: BackEnd::Uboot(uboot), copies })
             }
+        }
+    }
+
+    /// Whether there is no such environment at all: not a damaged one, but none.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.copies.iter().all(EnvironmentFile::is_absent)
+    }
+
+    /// Makes it a factory one.
+    ///
+    /// # Errors
+    /// When it cannot be written, or is U-Boot's own: that holds how the device boots.
+    pub fn format(&mut self) -> Result<(), EnvironmentError> {
+        match &mut self.back_end {
+            BackEnd::Grub(grub) => Ok(grub.format()?),
+            BackEnd::Uboot(uboot) => Ok(uboot.format()?),
         }
     }
 }
@@ -62,16 +90,16 @@ impl BootEnv for AnyEnvironment {
     type Error = EnvironmentError;
 
     fn load(&mut self) -> Result<Loaded, EnvironmentError> {
-        match self {
-            Self::Grub(environment) => Ok(environment.load()?),
-            Self::Uboot(environment) => Ok(environment.load()?),
+        match &mut self.back_end {
+            BackEnd::Grub(grub) => Ok(grub.load()?),
+            BackEnd::Uboot(uboot) => Ok(uboot.load()?),
         }
     }
 
     fn store(&mut self, state: &BootState) -> Result<(), EnvironmentError> {
-        match self {
-            Self::Grub(environment) => Ok(environment.store(state)?),
-            Self::Uboot(environment) => Ok(environment.store(state)?),
+        match &mut self.back_end {
+            BackEnd::Grub(grub) => Ok(grub.store(state)?),
+            BackEnd::Uboot(uboot) => Ok(uboot.store(state)?),
         }
     }
 }

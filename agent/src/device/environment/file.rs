@@ -33,6 +33,13 @@ impl EnvironmentFile {
         Self { path: root.path(path), offset, may_remount: root.is_host() }
     }
 
+    /// Whether there is nothing at its place.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        // What cannot be looked at is not known to be absent.
+        self.path.try_exists().is_ok_and(|exists| !exists)
+    }
+
     fn error(&self, doing: &'static str) -> impl Fn(io::Error) -> EnvironmentFileError {
         let path = self.path.clone();
         move |cause| EnvironmentFileError { doing, path: path.clone(), cause: Arc::new(cause) }

@@ -36,10 +36,9 @@ fn what_is_stored_is_loaded_by_the_next_program() {
     for bootloader in [grub(), files()] {
         let (_folder, root) = device();
         let mut environment = AnyEnvironment::open(&root, &bootloader).unwrap();
-        match &mut environment {
-            AnyEnvironment::Grub(grub) => grub.format().unwrap(),
-            AnyEnvironment::Uboot(uboot) => uboot.format().unwrap(),
-        }
+        assert!(environment.is_absent());
+        environment.format().unwrap();
+        assert!(!environment.is_absent());
         assert_eq!(environment.load().unwrap().state, None);
         let armed = BootState::factory(Some(Slot::A)).arm(Slot::B, 3).unwrap();
         for state in [armed, armed.commit(Slot::B).unwrap(), armed.cancel_trial().unwrap()] {
