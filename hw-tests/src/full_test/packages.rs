@@ -19,6 +19,7 @@ const PACKAGES: &[&str] = &[
     "fdisk",
     "git",
     "grub-common",
+    "grub-emu",
     "libarchive-tools",
     "libcap2-bin",
     "libubootenv-tool",
