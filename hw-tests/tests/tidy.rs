@@ -207,6 +207,36 @@ fn arrows_between_packages_never_point_back() {
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }
 
+/// The names of tests that a page calls guards: `in_backticks`, behind the word "Guard".
+fn guards(page: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for item in page.split("Invariant:").skip(1) {
+        let Some((_, named)) = item.split_once("Guard") else { continue };
+        // The item ends where the next one or another paragraph begins.
+        let named = named.split("\n\n").next().unwrap_or(named);
+        let words = named.split('`').skip(1).step_by(2);
+        found.extend(words.filter(|word| word.contains('_') && !word.contains(['/', '.'])));
+    }
+    found.retain(|word| *word != "compile_fail");
+    found
+}
+
+#[test]
+fn every_guard_that_the_map_names_exists() {
+    let page = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
+    let named = guards(&page);
+    assert!(named.len() > 20, "only {} guards found: {named:?}", named.len());
+    let sources: Vec<String> = files()
+        .iter()
+        .filter(|name| extension(name) == "rs")
+        .map(|name| fs::read_to_string(root().join(name)).unwrap())
+        .collect();
+    let is_there = |test: &str| sources.iter().any(|text| text.contains(&format!("fn {test}(")));
+    let lost: Vec<&str> = named.into_iter().filter(|name| !is_there(name)).collect();
+    assert!(lost.is_empty(), "named in docs/ARCHITECTURE.md, but no such test: {lost:?}");
+    assert_eq!(guards("Invariant: a.\nGuard: `no_such`, `b/c_d.rs`.\n\n`e_f`"), ["no_such"]);
+}
+
 #[test]
 fn the_guard_sees_what_it_guards_against() {
     let good = "//! A purpose.\n";

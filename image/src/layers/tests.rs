@@ -1,3 +1,5 @@
+//! Layers of every compression, and layers that are not what they say.
+
 use std::io::Write as _;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! What upper layers do to lower ones.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Tar files of every dialect, and those that are refused.
+
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
