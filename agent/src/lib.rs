@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod device;
 pub mod error;
+pub mod install;
 pub mod output;
 pub mod release;
 pub mod root;

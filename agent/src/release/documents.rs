@@ -29,6 +29,15 @@ pub enum Document {
 }
 
 impl Document {
+    /// How many bytes were read for it.
+    #[must_use]
+    pub fn byte_count(&self) -> usize {
+        match self {
+            Self::Simple { payload, signature } => payload.len() + signature.len(),
+            Self::Bundle(json) => json.len(),
+        }
+    }
+
     /// The document as the verifier takes it.
     #[must_use]
     pub fn candidate(&self) -> Candidate<'_> {

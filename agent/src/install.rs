@@ -1,0 +1,154 @@
+//! Brings a release into the inactive slot: skips what is right there, copies what the running
+//! slot has, and fetches the rest.
+//!
+//! The order of steps that keeps the device bootable is in [`gybe_core::install`]; this module
+//! finds the bytes. Reading, decoding, hashing and writing overlap; memory does not grow with the
+//! image.
+
+mod bitmap;
+mod copy;
+mod error;
+mod fetch;
+mod likely;
+mod lookup;
+mod origin;
+mod parts;
+mod plan;
+mod recipe;
+mod tally;
+
+use std::path::PathBuf;
+
+use gybe_core::block::{BLOCK_LEN, Block};
+use gybe_core::boot::BootEnv;
+use gybe_core::install::{Inactive, Install, Proven};
+use gybe_core::release::Release;
+use gybe_core::slot::Slot;
+use gybe_core::trailer::PartName;
+use gybe_oci::Layout;
+use tracing::info;
+
+use crate::config::SlotPaths;
+use crate::device::mounts::Mounts;
+use crate::device::partition::{Partition, RunningPartition};
+use crate::release::Package;
+use bitmap::Bitmap;
+pub use error::InstallError;
+use likely::Likely;
+use origin::Origin;
+use parts::Parts;
+pub use plan::plan;
+use recipe::{Recipe, RecipePart};
+pub use tally::{Phase, Progress, Tally};
+
+/// How many blocks are read at once when a slot is read back: 1 MiB.
+const READ_BACK_BLOCKS: usize = 256;
+
+/// What to install, from where, and to where.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// The release.
+    pub release: &'a Release<'a>,
+    /// The documents that it was opened from.
+    pub package: &'a Package,
+    /// Where its blobs are read.
+    pub layout: &'a Layout,
+    /// The slot to install to.
+    pub slot: Slot,
+    /// The partitions of that slot.
+    pub inactive: &'a SlotPaths,
+    /// The running slot and its partitions; `None` when provisioning from another system.
+    pub running: Option<(Slot, &'a SlotPaths)>,
+}
+
+/// Installs the release and proves it. Arming is the caller's.
+///
+/// # Errors
+/// [`InstallError`]; running it again goes on where this ended.
+pub fn run<E: BootEnv>(
+    job: &Job<'_>,
+    mounts: &Mounts,
+    environment: &mut E,
+    progress: &Progress<'_>,
+) -> Result<(Proven, Tally), InstallError> {
+    let paths = job.target_paths()?;
+    let in_use = job.running_identities()?;
+    let mut targets = Vec::new();
+    for path in &paths {
+        targets.push(Inactive::new(Partition::open(path, mounts, &in_use)?));
+    }
+    let mut tally = Tally::new(job.release, job.package);
+    let parts = Parts::new(job.release, job.package)?;
+    let source = parts.recipe_blob(job)?;
+    let table = parts::read_table(job.release, &source)?;
+    let mut recipe = Recipe::new(job.release.config(), &table, source)?;
+    let mut origin = Origin::find(job)?;
+    // This needs the trailer that the slot still has.
+    let likely = Likely::find(job, &paths, &mut recipe)?;
+
+    let running = job.running.map(|(slot, _)| slot);
+    let lens = parts.describe();
+    let begun = Install::begin(job.release, job.slot, running, &mut targets, lens, environment);
+    let mut install = begun.map_err(|cause| error::begin(cause, job.release))?;
+    info!(slot = %job.slot, release = %job.release.manifest().digest, "install began");
+    tally.fetched(parts.write(&mut install, job, progress)?);
+
+    let on_slot = RunningPartition::open(&job.inactive.root)?;
+    let part = *install.trailer().part(PartName::Recipe);
+    let mut recipe = Recipe::new(job.release.config(), &table, RecipePart::new(on_slot, part))?;
+    let mut missing =
+        copy::run(&mut install, &mut recipe, &mut origin, &likely, &paths, &mut tally, progress)?;
+    drop(origin);
+    fetch::run(&mut install, &mut recipe, job, &mut missing, &mut tally, progress)?;
+    info!(
+        fetched = tally.fetched_bytes,
+        copied = tally.copied_bytes,
+        skipped = tally.skipped_bytes,
+        "written, reading back"
+    );
+    progress(Phase::ReadBack, 0, tally.total_bytes);
+    let mut buffer = vec![[0; BLOCK_LEN]; READ_BACK_BLOCKS];
+    let proven = install.prove(&mut buffer).map_err(|cause| error::install(cause, job.release))?;
+    info!(slot = %job.slot, "proven");
+    Ok((proven, tally))
+}
+
+impl Job<'_> {
+    /// The partitions of the slot to install to, in the order of the release's targets.
+    fn target_paths(&self) -> Result<Vec<PathBuf>, InstallError> {
+        paths_of(self.release, self.inactive)
+    }
+
+    /// Every medium that the running slot uses.
+    fn running_identities(&self) -> Result<Vec<crate::device::identity::Identity>, InstallError> {
+        let Some((_, paths)) = self.running else { return Ok(Vec::new()) };
+        let mut identities = Vec::new();
+        for path in [&paths.root, &paths.boot] {
+            identities.push(RunningPartition::open(path)?.identity());
+        }
+        Ok(identities)
+    }
+}
+
+/// The partitions in `paths`, in the order of the targets of `release`.
+fn paths_of(release: &Release<'_>, paths: &SlotPaths) -> Result<Vec<PathBuf>, InstallError> {
+    let path = |name: &str| match name {
+        "root" => Ok(paths.root.clone()),
+        "boot" => Ok(paths.boot.clone()),
+        other => Err(InstallError::UnknownTarget { name: other.to_owned() }),
+    };
+    release.config().targets.iter().map(|target| path(target.name)).collect()
+}
+
+/// A length in blocks as one in bytes.
+const fn bytes(blocks: u64) -> u64 {
+    blocks.saturating_mul(BLOCK_LEN as u64)
+}
+
+/// Room for `count` blocks.
+fn room(count: u32) -> Vec<Block> {
+    vec![[0; BLOCK_LEN]; usize::try_from(count).unwrap_or(0)]
+}
+
+/// Keeps one bit for each chunk of a recipe.
+type Chunks = Bitmap;

@@ -1,0 +1,156 @@
+//! Why an install did not come to its end.
+
+use std::io;
+
+use gybe_core::block::BlockIndex;
+use gybe_core::chunk::TargetIndex;
+use gybe_core::digest::Digest;
+use gybe_core::install::{self, BeginError};
+use gybe_core::recipe::RecipeError;
+use gybe_core::release::Release;
+use gybe_oci::LayoutError;
+
+use crate::device::partition::PartitionError;
+
+/// Why an install did not begin or did not end. What was good before is good still.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// A partition cannot be opened or read.
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    /// A slot's partition cannot be written, or does not give back what was written.
+    #[error(transparent)]
+    Slot(Box<install::InstallError<PartitionError>>),
+    /// A partition is too small. Nothing was written.
+    #[error(
+        "slot too small: {target} needs {needed} bytes with hash tree and trailer, \
+         the partition has {found}"
+    )]
+    TooSmall {
+        /// Which target.
+        target: String,
+        /// How many bytes it needs.
+        needed: u64,
+        /// How many the partition has.
+        found: u64,
+    },
+    /// The boot environment is in the way, or the slot's state is.
+    #[error("{why}")]
+    Begin {
+        /// Why, in the words of the boot environment.
+        why: String,
+    },
+    /// A target for which the configuration has no partition.
+    #[error("release has a target {name:?}, for which this device has no partition")]
+    UnknownTarget {
+        /// Its name.
+        name: String,
+    },
+    /// There are more signatures than a trailer holds.
+    #[error("signatures are {len} bytes, limit {limit}")]
+    Signatures {
+        /// How long they are.
+        len: usize,
+        /// How long they may be.
+        limit: usize,
+    },
+    /// The source does not have a blob, or of another length.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A blob cannot be read.
+    #[error("blob {digest}: {cause}")]
+    Source {
+        /// Which blob.
+        digest: Digest,
+        /// What the source said.
+        cause: io::Error,
+    },
+    /// The recipe is not what was signed, or contradicts itself.
+    #[error("{cause}")]
+    Recipe {
+        /// What is wrong.
+        cause: RecipeError,
+    },
+    /// The recipe's bytes have another digest than the signed one.
+    #[error("recipe: digest does not match the manifest")]
+    RecipeDigest,
+    /// The recipe is shorter than it says.
+    #[error("recipe ends early")]
+    RecipeEnds,
+    /// A frame's stored bytes are not the signed ones. They were not decoded.
+    #[error("pack {pack}: frame {frame} is damaged: digest does not match")]
+    Frame {
+        /// The pack.
+        pack: Digest,
+        /// The frame.
+        frame: u32,
+    },
+    /// The decoder cannot be set up.
+    #[error("zstd: {cause}")]
+    Decoder {
+        /// What it said.
+        cause: io::Error,
+    },
+    /// A frame cannot be decoded, although it is the signed one.
+    #[error("frame {frame} cannot be decoded within its limits: {cause}")]
+    Decode {
+        /// The frame.
+        frame: u32,
+        /// What the decoder said.
+        cause: io::Error,
+    },
+    /// A frame decodes to another length than its record says.
+    #[error("frame {frame} decodes to {found} bytes, the recipe says {expected}")]
+    DecodedLength {
+        /// The frame.
+        frame: u32,
+        /// How long it is.
+        found: usize,
+        /// How long it must be.
+        expected: usize,
+    },
+    /// A frame does not hold the chunk that the recipe says. It was not written.
+    #[error("frame {frame} does not hold the chunk for block {start}")]
+    Chunk {
+        /// Where the chunk belongs.
+        start: BlockIndex,
+        /// The frame.
+        frame: u32,
+    },
+    /// One of our threads ended without saying why.
+    #[error("a thread of the install ended unexpectedly")]
+    ThreadEnded,
+}
+
+impl From<install::InstallError<PartitionError>> for InstallError {
+    fn from(cause: install::InstallError<PartitionError>) -> Self {
+        Self::Slot(Box::new(cause))
+    }
+}
+
+/// An error of beginning, with the target's name.
+pub(super) fn begin<E: std::fmt::Display>(
+    cause: BeginError<PartitionError, E>,
+    release: &Release<'_>,
+) -> InstallError {
+    match cause {
+        BeginError::TooSmall { target, needed, found } => {
+            InstallError::TooSmall { target: name(target, release), needed, found }
+        }
+        BeginError::Install(cause) => install(cause, release),
+        other => InstallError::Begin { why: other.to_string() },
+    }
+}
+
+/// An error of installing.
+pub(super) fn install(
+    cause: install::InstallError<PartitionError>,
+    _release: &Release<'_>,
+) -> InstallError {
+    InstallError::Slot(Box::new(cause))
+}
+
+fn name(target: TargetIndex, release: &Release<'_>) -> String {
+    let target = release.config().targets.get(usize::from(target.0));
+    target.map_or_else(String::new, |target| target.name.to_owned())
+}

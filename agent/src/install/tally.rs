@@ -1,0 +1,63 @@
+//! What an install cost, and how far it is.
+
+use gybe_core::release::Release;
+use serde::Serialize;
+
+use super::bytes;
+use crate::release::Package;
+
+/// Told how many bytes of how many are done in a phase.
+pub type Progress<'a> = dyn Fn(Phase, u64, u64) + Sync + 'a;
+
+/// A part of an install.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The recipe is brought to the slot.
+    Recipe,
+    /// What the slots have is found and copied.
+    Copy,
+    /// The rest is fetched.
+    Fetch,
+    /// Everything is read back and compared.
+    ReadBack,
+}
+
+/// What an install took from where. Each block of the release is counted once in `copied`,
+/// `skipped`, `zero` or `unpacked`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Bytes read from the source: manifest, configuration, signatures, recipe, and frames.
+    pub fetched_bytes: u64,
+    /// How many frames that were.
+    pub fetched_frames: u64,
+    /// Of `fetched_bytes`, those of frames that were fetched more than once.
+    pub wasted_bytes: u64,
+    /// Bytes that came out of frames.
+    pub unpacked_bytes: u64,
+    /// Bytes copied from the running slot.
+    pub copied_bytes: u64,
+    /// Bytes that were right in the inactive slot already.
+    pub skipped_bytes: u64,
+    /// Bytes that are zeros.
+    pub zero_bytes: u64,
+    /// Bytes written to the targets; hash tree and trailer come on top.
+    pub written_bytes: u64,
+    /// Bytes of all targets.
+    pub total_bytes: u64,
+}
+
+impl Tally {
+    /// The tally of an install that has read nothing but what decides about it.
+    pub(super) fn new(release: &Release<'_>, package: &Package) -> Self {
+        let signatures: usize =
+            package.documents.iter().map(crate::release::Document::byte_count).sum();
+        let small = package.manifest.len() + package.config.len() + signatures;
+        let total = release.config().targets.iter().map(|target| bytes(target.blocks)).sum();
+        Self { fetched_bytes: small as u64, total_bytes: total, ..Self::default() }
+    }
+
+    pub(super) const fn fetched(&mut self, len: u64) {
+        self.fetched_bytes += len;
+    }
+}
