@@ -1,0 +1,22 @@
+//! Seals and signs releases on the build host: what `gybe-publish` is made of.
+
+pub mod cli;
+pub mod epoch;
+pub mod key;
+pub mod output;
+pub mod sign;
+
+use std::error::Error;
+
+use crate::cli::{Cli, Verb};
+
+/// Does what was typed.
+///
+/// # Errors
+/// What the verb returns, ready to be shown.
+pub fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
+    match &cli.verb {
+        Verb::Sign(arguments) => sign::run(arguments)?,
+    }
+    Ok(())
+}
