@@ -202,7 +202,7 @@ fn every_name_in_the_boot_script_is_one_of_ours() {
 fn the_boot_script_reports_the_contract_of_the_core() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("grub.cfg");
     let script = fs::read_to_string(script).unwrap();
-    let argument = |name, value: &str| script.contains(&format!(" {name}={value}"));
+    let argument = |name, value: &str| script.contains(&format!("{name}={value}"));
     let contract = gybe_core::boot::LOADER_CONTRACT.to_string();
     assert!(argument(gybe_core::boot::LOADER_ARGUMENT, &contract));
     assert!(argument(gybe_core::boot::SLOT_ARGUMENT, "$1"));
