@@ -62,18 +62,19 @@ impl Extended {
     }
 
     fn record(&mut self, key: &[u8], value: &[u8]) -> Result<(), TarError> {
-        if let Some(name) = key.strip_prefix(XATTR) {
-            return self.xattr(name, value);
-        }
         let invalid = || TarError::Value {
             key: key.escape_ascii().to_string(),
             value: value.iter().copied().take(80).collect::<Vec<_>>().escape_ascii().to_string(),
         };
         let number = || decimal(value).ok_or_else(invalid);
         let id = || number().and_then(|id| i64::try_from(id).map_err(|_| invalid()));
-        // POSIX: an empty value is as if the keyword were not there.
+        // POSIX: an empty value is as if the keyword were not there. Every runtime that is
+        // written in Go therefore drops empty attributes, and images are what those make of them.
         if value.is_empty() {
             return Ok(());
+        }
+        if let Some(name) = key.strip_prefix(XATTR) {
+            return self.xattr(name, value);
         }
         match key {
             b"path" => self.path = Some(value.to_vec()),
@@ -183,10 +184,11 @@ mod tests {
         let mut extended = Extended::default();
         extended.record(b"SCHILY.xattr.user.component", b"x").unwrap();
         extended.record(b"SCHILY.xattr.user.a", b"\0=\n").unwrap();
-        extended.record(b"SCHILY.xattr.trusted.overlay.opaque", b"").unwrap();
+        extended.record(b"SCHILY.xattr.user.empty", b"").unwrap();
+        extended.record(b"SCHILY.xattr.trusted.overlay.opaque", b"y").unwrap();
         let kept: Vec<_> = extended.xattrs.into_iter().collect();
         let expected: [(&[u8], &[u8]); 2] =
-            [(b"trusted.overlay.opaque", b""), (b"user.a", b"\0=\n")];
+            [(b"trusted.overlay.opaque", b"y"), (b"user.a", b"\0=\n")];
         assert_eq!(kept, expected.map(|(name, value)| (name.to_vec(), value.to_vec())));
     }
 }
