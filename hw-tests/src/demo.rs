@@ -45,7 +45,7 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
             }
         }
     }
-    if let Err(missing) = full_test::install() {
+    if let Err(missing) = full_test::install(full_test::Purpose::Images) {
         let line = missing.line;
         say::trouble(&format!(
             "Debian packages are missing. Run this, then again:\n\n    {line}\n"

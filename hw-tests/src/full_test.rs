@@ -11,7 +11,7 @@ use std::{
 
 use crate::{run, say};
 pub(crate) use counts::Counts;
-pub(crate) use packages::install;
+pub(crate) use packages::{Purpose, install};
 
 const USAGE: &str = "usage: cargo full-test [--list] [--step NAME]...
 
@@ -57,7 +57,7 @@ pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
             }
         }
     }
-    if let Err(packages::Missing { line }) = install() {
+    if let Err(packages::Missing { line }) = install(Purpose::Judges) {
         say::trouble(&format!(
             "Debian packages are missing. Run this, then again:\n\n    {line}\n"
         ));

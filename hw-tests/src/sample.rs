@@ -87,7 +87,7 @@ impl Samples {
 
 /// `sample-images`: makes the images and prints where they are.
 pub fn main() -> ExitCode {
-    if let Err(missing) = full_test::install() {
+    if let Err(missing) = full_test::install(full_test::Purpose::Images) {
         say::trouble(&format!("Debian packages are missing. Run: {}", missing.line));
         return ExitCode::from(2);
     }

@@ -4,35 +4,54 @@ use std::path::Path;
 
 use crate::{run, say};
 
-/// Every package a test, a judge or the demo calls; the versions of Debian 12 are enough.
-const PACKAGES: &[&str] = &[
-    "attr",
+/// What makes the sample images and looks into slots: all that the demo needs.
+const FOR_IMAGES: &[&str] = &[
     "ca-certificates",
-    "cryptsetup-bin",
     "debian-archive-keyring",
-    "docker-registry",
-    "dosfstools",
-    "e2fsprogs",
     "erofs-utils",
     "fakechroot",
     "fakeroot",
+    "libarchive-tools",
+    "mmdebstrap",
+    "openssl",
+    "skopeo",
+    "uidmap",
+    "umoci",
+];
+/// What tests and judges call beside it; the versions of Debian 12 are enough.
+const FOR_JUDGES: &[&str] = &[
+    "attr",
+    "cryptsetup-bin",
+    "docker-registry",
+    "dosfstools",
+    "e2fsprogs",
     "fdisk",
     "git",
     "grub-common",
     "grub-emu",
-    "libarchive-tools",
     "libcap2-bin",
     "libubootenv-tool",
-    "mmdebstrap",
     "mtools",
-    "openssl",
     "python3",
-    "skopeo",
     "u-boot-tools",
-    "uidmap",
-    "umoci",
     "zstd",
 ];
+
+/// What the packages are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The sample images and the demo.
+    Images,
+    /// Every test.
+    Judges,
+}
+
+impl Purpose {
+    fn packages(self) -> impl Iterator<Item = &'static str> {
+        let judges = if self == Self::Judges { FOR_JUDGES } else { &[] };
+        FOR_IMAGES.iter().chain(judges).copied()
+    }
+}
 
 /// Packages are missing and we may not install them.
 pub(crate) struct Missing {
@@ -41,8 +60,8 @@ pub(crate) struct Missing {
 }
 
 /// Installs what is missing: as root, or through sudo where it asks for nothing.
-pub(crate) fn install() -> Result<(), Missing> {
-    let missing: Vec<&str> = PACKAGES.iter().copied().filter(|name| !is_installed(name)).collect();
+pub(crate) fn install(purpose: Purpose) -> Result<(), Missing> {
+    let missing: Vec<&str> = purpose.packages().filter(|name| !is_installed(name)).collect();
     if missing.is_empty() {
         return Ok(());
     }
