@@ -30,9 +30,9 @@ gybe_local=""
 # A device tree in the boot target, such as dtb/vendor/board.dtb; empty: the one U-Boot runs on.
 gybe_dtb=""
 
-# Memory for small files: 64 KiB that nothing else uses.
-gybe_at=${scriptaddr}
-gybe_at_2=${pxefile_addr_r}
+# Memory for small files, 64 KiB each. Kernel and initramfs are loaded when these are done with.
+gybe_at=${kernel_addr_r}
+gybe_at_2=${ramdisk_addr_r}
 
 # ---- The contract, version 1 ----------------------------------------------------------------------
 
