@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use gybe_core::slot::Slot;
 
 use crate::root::Root;
 
@@ -42,6 +43,10 @@ impl Global {
 pub enum Verb {
     /// Show the slots, what is in them, and what happened
     Status(Status),
+    /// Write a release into the inactive slot, prove it, and arm it
+    Install(Install),
+    /// Say what installing a release would fetch and write, without doing it
+    Plan(Plan),
     /// Check a release's signatures, or what the slots hold
     Verify(Verify),
     /// Keep the running slot: its trial is over
@@ -49,6 +54,10 @@ pub enum Verb {
     Commit(Report),
     /// Boot the other slot next, or take back a release that was armed
     Rollback(Report),
+    /// Install what the tracked reference offers, if it is newer
+    Upgrade(Upgrade),
+    /// Track another reference, and install what it offers
+    Switch(Switch),
     /// Say whether the tracked reference offers something newer: exit 0 if it does, 4 if not
     Check(Report),
 }
@@ -69,6 +78,60 @@ pub struct Report {
     pub json: bool,
 }
 
+/// `gybe install`
+#[derive(Args, Debug)]
+pub struct Install {
+    /// The release: oci:DIR[:tag] or oci-archive:FILE[:tag]
+    #[arg(value_name = "SOURCE")]
+    pub source: String,
+    /// How to write it.
+    #[command(flatten)]
+    pub writing: Writing,
+}
+
+/// Options of every verb that writes a slot.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Writing {
+    /// The slot to write; needed only where none of them runs
+    #[arg(long, value_name = "a|b", value_parser = slot)]
+    pub slot: Option<Slot>,
+    /// Write and prove the release, but do not arm it
+    #[arg(long)]
+    pub no_arm: bool,
+    /// How to report.
+    #[command(flatten)]
+    pub report: Report,
+    /// How to show progress
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Progress::Auto)]
+    pub progress: Progress,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// A bar on a terminal, nothing in a pipe
+    #[default]
+    Auto,
+    /// JSON lines on stdout, before the report
+    Json,
+    /// Nothing
+    None,
+}
+
+/// `gybe plan`
+#[derive(Args, Debug)]
+pub struct Plan {
+    /// The release: oci:DIR[:tag] or oci-archive:FILE[:tag]
+    #[arg(value_name = "SOURCE")]
+    pub source: String,
+    /// The slot to plan for; needed only where none of them runs
+    #[arg(long, value_name = "a|b", value_parser = slot)]
+    pub slot: Option<Slot>,
+    /// How to report.
+    #[command(flatten)]
+    pub report: Report,
+}
+
 /// `gybe verify`
 #[derive(Args, Debug)]
 pub struct Verify {
@@ -81,6 +144,50 @@ pub struct Verify {
     /// How to report.
     #[command(flatten)]
     pub report: Report,
+}
+
+/// `gybe upgrade`
+#[derive(Args, Debug)]
+pub struct Upgrade {
+    /// Only say whether there is something newer: exit 0 if there is, 4 if not
+    #[arg(long, conflicts_with_all = ["download_only", "apply"])]
+    pub check: bool,
+    /// Write and prove it, but do not arm it; a later upgrade arms it without writing again
+    #[arg(long, conflicts_with = "apply")]
+    pub download_only: bool,
+    /// Reboot into it at once
+    #[arg(long)]
+    pub apply: bool,
+    /// Take a release that has failed on this device again
+    #[arg(long)]
+    pub retry_failed: bool,
+    /// How to report.
+    #[command(flatten)]
+    pub report: Report,
+    /// How to show progress
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Progress::Auto)]
+    pub progress: Progress,
+}
+
+/// `gybe switch`
+#[derive(Args, Debug)]
+pub struct Switch {
+    /// The reference to track: oci:DIR[:tag] or oci-archive:FILE[:tag]
+    #[arg(value_name = "REF")]
+    pub reference: String,
+    /// Reboot into it at once
+    #[arg(long)]
+    pub apply: bool,
+    /// How to report.
+    #[command(flatten)]
+    pub report: Report,
+    /// How to show progress
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Progress::Auto)]
+    pub progress: Progress,
+}
+
+fn slot(name: &str) -> Result<Slot, String> {
+    Slot::from_name(name).ok_or_else(|| "a slot is a or b".to_owned())
 }
 
 /// How the program ends.
@@ -133,6 +240,19 @@ mod tests {
     }
 
     #[test]
+    fn options_may_stand_before_and_behind_the_verb() {
+        for line in [
+            ["gybe", "--root", "/d", "install", "oci:x", "--slot", "b"],
+            ["gybe", "install", "oci:x", "--slot", "b", "--root", "/d"],
+        ] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert_eq!(cli.global.root(), Root::below("/d".into()));
+            let Verb::Install(install) = cli.verb else { panic!("{:?}", cli.verb) };
+            assert_eq!((install.source.as_str(), install.writing.slot), ("oci:x", Some(Slot::B)));
+        }
+    }
+
+    #[test]
     fn mark_good_is_commit() {
         let cli = Cli::try_parse_from(["gybe", "mark-good"]).unwrap();
         assert!(matches!(cli.verb, Verb::Commit(_)));
@@ -144,6 +264,9 @@ mod tests {
             &["gybe"][..],
             &["gybe", "verify"],
             &["gybe", "verify", "oci:x", "--slots"],
+            &["gybe", "install"],
+            &["gybe", "install", "oci:x", "--slot", "c"],
+            &["gybe", "upgrade", "--check", "--apply"],
             &["gybe", "health"],
         ] {
             let error = Cli::try_parse_from(line).unwrap_err();

@@ -3,7 +3,7 @@
 use std::io;
 
 use gybe_core::boot::TransitionError;
-use gybe_core::install::InstallError;
+use gybe_core::install::{ArmError, InstallError};
 use gybe_core::slot::Slot;
 
 use crate::cli::Exit;
@@ -11,6 +11,7 @@ use crate::config::ConfigError;
 use crate::device::environment::EnvironmentError;
 use crate::device::partition::PartitionError;
 use crate::device::slots::SlotsError;
+use crate::install;
 use crate::release::{OfferError, Refusal};
 use crate::state::StateError;
 use crate::trust::TrustError;
@@ -60,6 +61,20 @@ pub enum Error {
         /// Why.
         cause: Refusal,
     },
+    /// A release needs another loader script.
+    #[error("the release needs version {needed} of the loader script, version {found} is running")]
+    Loader {
+        /// The lowest that it works with.
+        needed: u64,
+        /// What runs; 0 if it does not say.
+        found: u32,
+    },
+    /// A release could not be installed.
+    #[error(transparent)]
+    Install(#[from] install::InstallError),
+    /// A release was proven, and could not be armed.
+    #[error("the release is written and proven, but cannot be armed: {0}")]
+    Arm(ArmError<Box<EnvironmentError>>),
     /// A slot is not, byte for byte, what was signed.
     #[error(transparent)]
     Prove(#[from] InstallError<PartitionError>),
@@ -93,11 +108,21 @@ pub enum Error {
 }
 
 impl Error {
+    /// Why a proven release is not armed.
+    #[must_use]
+    pub fn arm(cause: ArmError<EnvironmentError>) -> Self {
+        Self::Arm(match cause {
+            ArmError::Environment(cause) => ArmError::Environment(Box::new(cause)),
+            ArmError::Transition(cause) => ArmError::Transition(cause),
+        })
+    }
+
     /// How the program ends.
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
             Self::Refused { .. }
+            | Self::Loader { .. }
             | Self::Slots(SlotsError::RunningNamed { .. })
             | Self::Partition(PartitionError::Running { .. }) => Exit::Refused,
             Self::Slots(SlotsError::NoneRuns) | Self::Offer(OfferError::Reference(_)) => {

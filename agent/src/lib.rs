@@ -9,6 +9,7 @@ pub mod device;
 pub mod error;
 pub mod install;
 pub mod output;
+pub mod progress;
 pub mod release;
 pub mod root;
 pub mod session;

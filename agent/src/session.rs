@@ -7,8 +7,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::device::environment::{AnyEnvironment, EnvironmentError};
-use crate::device::mounts::Mounts;
-use crate::device::partition::{Partition, RunningPartition};
+use crate::device::partition::RunningPartition;
 use crate::device::slots::Slots;
 use crate::error::Error;
 use crate::release::{Held, HeldError, architecture};
@@ -99,19 +98,6 @@ impl Session {
     pub fn held_running(&self) -> Option<&Held> {
         let slot = self.slots.running_slot()?;
         self.held.of(slot).as_ref().ok()
-    }
-
-    /// Opens the partition of the target named `target` in `slot` for writing.
-    ///
-    /// # Errors
-    /// When there is no such partition, or it is not ours to write.
-    pub fn open_for_writing(&self, slot: Slot, target: &str) -> Result<Partition, Error> {
-        // Decided by the medium too: a mistake in the configuration must not reach what runs.
-        let running = self.slots.running_media()?;
-        let mounts = Mounts::read(&self.root).map_err(|cause| Error::Mounts { cause })?;
-        let paths = self.slots.paths.of(slot);
-        let path = paths.target(target).ok_or_else(|| unknown_target(target))?;
-        Ok(Partition::open(path, &mounts, &running)?)
     }
 
     /// Opens the partition of the target named `target` in `slot` for reading.

@@ -1,9 +1,15 @@
 //! One module a verb.
 
+mod bring;
 mod check;
 mod commit;
+mod install;
+mod plan;
+mod report;
 mod rollback;
 mod status;
+mod switch;
+mod upgrade;
 mod verify;
 
 use crate::cli::{Cli, Exit, Verb};
@@ -20,6 +26,10 @@ pub fn run(cli: &Cli) -> Result<Exit, Error> {
     let root = cli.global.root();
     match &cli.verb {
         Verb::Status(status) => status::run(&root, status.report),
+        Verb::Install(install) => install::run(&root, install),
+        Verb::Plan(plan) => plan::run(&root, plan),
+        Verb::Upgrade(upgrade) => upgrade::run(&root, upgrade),
+        Verb::Switch(switch) => switch::run(&root, switch),
         Verb::Commit(report) => commit::run(&root, *report),
         Verb::Rollback(report) => rollback::run(&root, *report),
         Verb::Verify(verify) => verify::run(&root, verify),

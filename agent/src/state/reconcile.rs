@@ -30,8 +30,10 @@ pub fn reconcile(mut state: State, seen: &Seen<'_>) -> State {
             .as_ref()
             .is_some_and(|last| last.from == from && last.reason == reason);
         if armed.is_some() || !known {
-            let to = seen.running.filter(|&running| running != failed.slot);
-            let to = to.and_then(|running| seen.releases.of(running).clone());
+            // A release that is given up while it runs leads to what boots next.
+            let to = [seen.running, Some(seen.boot.order)];
+            let to = to.into_iter().flatten().find(|&slot| slot != failed.slot);
+            let to = to.and_then(|slot| seen.releases.of(slot).clone());
             state.remember(FailedRelease { release: from.clone(), reason: reason.clone() });
             let tries = armed.map(|armed| armed.tries);
             let slot = failed.slot.into();

@@ -1,0 +1,144 @@
+//! What every verb that writes a slot does: prove a release there, and arm it.
+
+use gybe_core::block::BLOCK_LEN;
+use gybe_core::install::{Proven, prove_installed};
+use gybe_core::release::Release;
+use gybe_core::slot::Slot;
+use tracing::info;
+
+use crate::cli;
+use crate::device::mounts::Mounts;
+use crate::device::slots::Slots;
+use crate::error::Error;
+use crate::install::{self, Job, Tally};
+use crate::progress::Display;
+use crate::release::{Held, Offer};
+use crate::session::{Memory, Session};
+use crate::state::{Armed, DigestText, ReleaseName};
+
+/// How many blocks are read at once when a slot is proven again.
+const READ_BLOCKS: usize = 64;
+
+/// When the release is armed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arm {
+    /// As soon as it is proven.
+    Now,
+    /// Not by this command.
+    Later,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    /// The slot that was named.
+    pub(super) slot: Option<Slot>,
+    pub(super) arm: Arm,
+    pub(super) progress: cli::Progress,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub(super) struct Brought {
+    pub(super) slot: Slot,
+    pub(super) release: ReleaseName,
+    pub(super) armed: bool,
+    /// What it cost; nothing, if the slot held the release already.
+    pub(super) tally: Option<Tally>,
+}
+
+/// Brings what `offer` offers into the inactive slot.
+pub(super) fn bring(
+    session: &mut Session,
+    memory: &mut Memory,
+    offer: &Offer,
+    order: Order,
+) -> Result<Brought, Error> {
+    let slot = session.slots.inactive(order.slot)?;
+    let policy = session.policy()?;
+    let release = offer.open_release(&policy)?;
+    check_loader(session, &release)?;
+    session.prepare_environment()?;
+    let manifest = release.manifest();
+    let digest = manifest.digest;
+    let name = ReleaseName { digest: DigestText(digest), version: manifest.version.to_owned() };
+    let waits = !session.boot.is_good(slot) && session.boot.trial.is_none();
+    let holds = |held: &Held| held.is_proven() && held.name.digest.0 == digest;
+    let (proven, tally) = if waits && session.held.of(slot).as_ref().is_ok_and(holds) {
+        info!(%slot, release = %digest, "the slot holds the release already");
+        (prove_again(session, slot, &release)?, None)
+    } else {
+        let (proven, tally) = install(session, slot, offer, &release, order.progress)?;
+        (proven, Some(tally))
+    };
+    if order.arm == Arm::Now {
+        let from = session.held_running().map(|held| held.name.clone());
+        let tries = session.config.tries;
+        let armed = Armed { slot: slot.into(), release: name.clone(), from, tries };
+        memory.update(|state| {
+            state.forgive(digest);
+            state.armed = Some(armed);
+        });
+        let running = session.slots.running_slot();
+        session.boot = proven.arm(tries, running, &mut session.environment).map_err(Error::arm)?;
+        info!(%slot, release = %digest, tries, "armed");
+    }
+    Ok(Brought { slot, release: name, armed: order.arm == Arm::Now, tally })
+}
+
+/// What bringing the release into `slot` would be.
+pub(super) fn job<'a>(
+    slots: &'a Slots,
+    slot: Slot,
+    offer: &'a Offer,
+    release: &'a Release<'a>,
+) -> Job<'a> {
+    Job {
+        release,
+        package: &offer.package,
+        layout: &offer.layout,
+        slot,
+        inactive: slots.paths.of(slot),
+        running: slots.running_slot().map(|running| (running, slots.paths.of(running))),
+    }
+}
+
+fn install(
+    session: &mut Session,
+    slot: Slot,
+    offer: &Offer,
+    release: &Release<'_>,
+    progress: cli::Progress,
+) -> Result<(Proven, Tally), Error> {
+    let mounts = Mounts::read(&session.root).map_err(|cause| Error::Mounts { cause })?;
+    let display = Display::new(progress);
+    let job = job(&session.slots, slot, offer, release);
+    let show = |phase, done, total| display.show(phase, done, total);
+    let installed = install::run(&job, &mounts, &mut session.environment, &show);
+    display.end();
+    Ok(installed?)
+}
+
+/// Refuses a release that needs a newer loader script than the one that ran. A device that is
+/// provisioned brings its loader along.
+fn check_loader(session: &Session, release: &Release<'_>) -> Result<(), Error> {
+    let Some(running) = session.slots.running else { return Ok(()) };
+    let needed = release.config().loader_min;
+    let found = running.loader.unwrap_or(0);
+    if u64::from(found) < needed {
+        return Err(Error::Loader { needed, found });
+    }
+    Ok(())
+}
+
+/// Proves what is there already, by reading all of it from the medium.
+fn prove_again(session: &Session, slot: Slot, release: &Release<'_>) -> Result<Proven, Error> {
+    let mut media = Vec::new();
+    for target in &release.config().targets {
+        let mut medium = session.open_for_reading(slot, target.name)?;
+        medium.drop_caches()?;
+        media.push(medium);
+    }
+    let mut buffer = vec![[0; BLOCK_LEN]; READ_BLOCKS];
+    Ok(prove_installed(release, slot, &mut media, &mut buffer)?)
+}

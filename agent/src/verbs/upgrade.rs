@@ -1,0 +1,66 @@
+//! `gybe upgrade`: what the tracked reference offers, if it is newer.
+
+use serde::Serialize;
+
+use super::bring::{Arm, Order, bring};
+use super::{check, report};
+use crate::cli::{Exit, Report, Upgrade};
+use crate::error::Error;
+use crate::output;
+use crate::release::Offer;
+use crate::root::Root;
+use crate::session::Session;
+use crate::update::{self, Candidate, Decision, Failures};
+
+#[derive(Serialize)]
+struct Nothing {
+    version: u8,
+    reference: String,
+    available: bool,
+    why: String,
+}
+
+pub(super) fn run(root: &Root, asked: &Upgrade) -> Result<Exit, Error> {
+    let failures = if asked.retry_failed { Failures::Retry } else { Failures::Respect };
+    if asked.check {
+        return check::run(root, asked.report, failures);
+    }
+    let mut session = Session::open(root)?;
+    let mut memory = session.memory()?;
+    let reference = update::reference(&session, memory.state())?;
+    let offer = Offer::open(&reference)?;
+    let candidate = Candidate::read(&session, &offer)?;
+    match update::decide(&session, memory.state(), &candidate, failures) {
+        Decision::Update => {}
+        Decision::Armed { slot } => {
+            nothing(reference, format!("it is armed in slot {slot} already"), asked.report);
+            if asked.apply {
+                session.reboot()?;
+            }
+            return Ok(Exit::RebootNeeded);
+        }
+        Decision::None(why) => {
+            nothing(reference, why.to_string(), asked.report);
+            return Ok(Exit::Done);
+        }
+    }
+    let arm = if asked.download_only { Arm::Later } else { Arm::Now };
+    let order = Order { slot: None, arm, progress: asked.progress };
+    let brought = bring(&mut session, &mut memory, &offer, order)?;
+    report::brought(&brought, asked.report);
+    if !brought.armed {
+        return Ok(Exit::Done);
+    }
+    if asked.apply {
+        session.reboot()?;
+    }
+    Ok(Exit::RebootNeeded)
+}
+
+fn nothing(reference: String, why: String, report: Report) {
+    if report.json {
+        output::json(&Nothing { version: 1, reference, available: false, why });
+    } else {
+        output::data(format_args!("No update available: {why}"));
+    }
+}
