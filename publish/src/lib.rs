@@ -4,6 +4,7 @@ pub mod cli;
 pub mod epoch;
 pub mod key;
 pub mod output;
+pub mod seal;
 pub mod sign;
 
 use std::error::Error;
@@ -16,6 +17,7 @@ use crate::cli::{Cli, Verb};
 /// What the verb returns, ready to be shown.
 pub fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
     match &cli.verb {
+        Verb::Seal(arguments) => seal::run(arguments)?,
         Verb::Sign(arguments) => sign::run(arguments)?,
     }
     Ok(())

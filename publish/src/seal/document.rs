@@ -1,0 +1,128 @@
+//! The configuration and the manifest of a release, as JSON. See `docs/formats.md`.
+
+use std::collections::BTreeMap;
+
+use gybe_core::block::BLOCK_LEN;
+use gybe_core::boot::LOADER_CONTRACT;
+use gybe_core::config::FORMAT;
+use gybe_core::digest::Digest;
+use gybe_core::manifest::{
+    ARCHITECTURE, COMPATIBLE, CONFIG_TYPE, MANIFEST_TYPE, PACK_TYPE, RECIPE_TYPE, RELEASE_TYPE,
+    ROLLBACK_INDEX, ROOT_HASH, SEQUENCE, SOURCE_DIGEST, VERSION,
+};
+use gybe_core::recipe::{FRAME_LEN_MAX, PAGE_LEN_MAX, PackId};
+use gybe_image::pack::Packed;
+use gybe_image::pages::Recipe;
+use serde_json::{Value, json};
+
+/// The oldest agent that can install what this version seals.
+const AGENT_MIN: &str = "0.1.0";
+
+/// The longest chunk we cut, in bytes.
+const CHUNK_LEN_MAX: usize = 64 * BLOCK_LEN;
+
+/// How the root target is laid out, and the version of the converter that did it: the same image
+/// gives the same bytes as long as both are the same.
+const ROOT_LAYOUT: &str = "erofs-v1";
+const BOOT_LAYOUT: &str = "fat-v1";
+const CONVERTER: u32 = 1;
+
+/// What is known of a release besides its data.
+pub(super) struct Facts<'a> {
+    pub(super) compatible: &'a str,
+    pub(super) version: &'a str,
+    pub(super) rollback_index: u64,
+    pub(super) sequence: u64,
+    pub(super) architecture: &'a str,
+    pub(super) source_digest: Digest,
+    pub(super) command_line: &'a str,
+    pub(super) kernel: &'a str,
+    pub(super) microshift: Option<&'a str>,
+}
+
+/// A pack that the release uses.
+pub(super) struct Pack {
+    pub(super) id: PackId,
+    pub(super) frames: usize,
+    pub(super) len: u64,
+}
+
+/// The configuration's bytes.
+pub(super) fn config(
+    facts: &Facts<'_>,
+    targets: &[Packed],
+    packs: &[Pack],
+    recipe: &Recipe,
+) -> Result<Vec<u8>, serde_json::Error> {
+    let targets = targets.iter().map(|target| {
+        let root = target.name == "root";
+        let mut description = json!({
+            "name": target.name,
+            "layout": if root { ROOT_LAYOUT } else { BOOT_LAYOUT },
+            "size": target.size,
+            "rootHash": target.root_hash.hex().to_string(),
+            "tree": root,
+        });
+        if !root && let Some(members) = description.as_object_mut() {
+            members.insert("sectorSize".to_owned(), json!(512));
+        }
+        description
+    });
+    let packs = packs
+        .iter()
+        .map(|pack| json!({ "id": pack.id.0, "frames": pack.frames, "size": pack.len }));
+    let mut image = BTreeMap::from([("kernel", facts.kernel)]);
+    image.extend(facts.microshift.map(|version| ("microshift", version)));
+    serde_json::to_vec_pretty(&json!({
+        "format": FORMAT,
+        "agentMin": AGENT_MIN,
+        "loaderMin": LOADER_CONTRACT,
+        "features": { "incompatible": [], "compatible": [] },
+        "architecture": facts.architecture,
+        "converter": CONVERTER,
+        "hash": "sha256",
+        "blockSize": BLOCK_LEN,
+        "pageSize": PAGE_LEN_MAX,
+        "chunkSizeMax": CHUNK_LEN_MAX,
+        "frameSizeMax": FRAME_LEN_MAX,
+        "windowSizeMax": FRAME_LEN_MAX,
+        "commandLine": facts.command_line,
+        "image": image,
+        "targets": targets.collect::<Vec<Value>>(),
+        "packs": packs.collect::<Vec<Value>>(),
+        "recipe": {
+            "size": recipe.bytes.len(),
+            "tableSize": recipe.table_len,
+            "tableDigest": recipe.table_digest.to_string(),
+        },
+    }))
+}
+
+/// The manifest's bytes. `layers` are the recipe, then the packs, each by digest and length.
+pub(super) fn manifest(
+    facts: &Facts<'_>,
+    root_hash: Digest,
+    config: (Digest, u64),
+    layers: &[(Digest, u64)],
+) -> Result<Vec<u8>, serde_json::Error> {
+    let descriptor = |media_type: &str, (digest, size): (Digest, u64)| json!({ "mediaType": media_type, "digest": digest.to_string(), "size": size });
+    let types = std::iter::once(RECIPE_TYPE).chain(std::iter::repeat(PACK_TYPE));
+    let layers: Vec<Value> =
+        types.zip(layers).map(|(media_type, blob)| descriptor(media_type, *blob)).collect();
+    serde_json::to_vec_pretty(&json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "artifactType": RELEASE_TYPE,
+        "config": descriptor(CONFIG_TYPE, config),
+        "layers": layers,
+        "annotations": {
+            COMPATIBLE: facts.compatible,
+            VERSION: facts.version,
+            ROLLBACK_INDEX: facts.rollback_index.to_string(),
+            SEQUENCE: facts.sequence.to_string(),
+            ROOT_HASH: root_hash.hex().to_string(),
+            SOURCE_DIGEST: facts.source_digest.to_string(),
+            ARCHITECTURE: facts.architecture,
+        },
+    }))
+}

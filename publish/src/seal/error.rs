@@ -1,0 +1,80 @@
+//! Why an image is not sealed.
+
+use gybe_image::boot::BootError;
+use gybe_image::bootc::BootcError;
+use gybe_image::erofs::LayoutError as ErofsError;
+use gybe_image::image::ImageError;
+use gybe_image::layers::LayersError;
+use gybe_image::pack::PackError;
+use gybe_oci::LayoutError;
+
+use crate::sign::SignError;
+
+/// Why an image is not sealed. Nothing is listed in the output then.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// The output is not one that can be written.
+    #[error("cannot write to {name}: only oci:DIR[:tag] can be written")]
+    Output {
+        /// What was given.
+        name: String,
+    },
+    /// A layout cannot be read or written.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The image is not usable.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A layer is not usable.
+    #[error(transparent)]
+    Layers(#[from] LayersError),
+    /// The image is not one that boots.
+    #[error(transparent)]
+    Bootc(#[from] BootcError),
+    /// The root file system cannot be laid out.
+    #[error(transparent)]
+    Erofs(#[from] ErofsError),
+    /// The boot target cannot be laid out.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// The data cannot be packed.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// The release cannot be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// A document cannot be written.
+    #[error("cannot write JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The clock is before 1970, and no sequence was given.
+    #[error("the clock is before 1970: give --sequence")]
+    Clock,
+    /// The file that says which MicroShift is in the image makes no sense.
+    #[error("{path}: {why}")]
+    MicroShift {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The release does not fit the slots that it is meant for.
+    #[error("release needs a root partition of {needed} bytes, --max-slot is {limit}")]
+    SlotTooSmall {
+        /// How many bytes are needed, with hash tree and trailer.
+        needed: u64,
+        /// How many there are.
+        limit: u64,
+    },
+    /// A device would refuse the manifest.
+    #[error("no device would accept this release: {why}")]
+    OwnManifest {
+        /// Why.
+        why: String,
+    },
+    /// A device would refuse the configuration.
+    #[error("no device would accept this release: {why}")]
+    OwnConfig {
+        /// Why.
+        why: String,
+    },
+}
