@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use gybe_oci::Reference;
 
 use crate::sign::Annotation;
@@ -59,15 +59,9 @@ pub struct Seal {
     /// How hard zstd tries, 1 to 19; devices decode all of them alike
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(i32).range(1..=19))]
     pub level: i32,
-    /// Sign with this private key, EC P-256 or Ed25519 in PEM; may come several times
-    #[arg(long = "key", value_name = "FILE.pem")]
-    pub keys: Vec<PathBuf>,
-    /// Say this in the signed bytes of the signatures; may come several times
-    #[arg(long = "annotation", value_name = "KEY=VALUE")]
-    pub annotations: Vec<Annotation>,
-    /// The repository name in signatures [default: the name of the layout's directory]
-    #[arg(long, value_name = "NAME")]
-    pub docker_reference: Option<String>,
+    /// Who signs it, if anybody does now.
+    #[command(flatten)]
+    pub signing: Signing,
     /// Report as JSON on stdout
     #[arg(long)]
     pub json: bool,
@@ -88,6 +82,7 @@ fn size(text: &str) -> Result<u64, String> {
 
 /// `gybe-publish sign`
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("signers").arg("keys").required(true))]
 pub struct Sign {
     /// What to sign: oci:DIR[:tag]
     #[arg(value_name = "SOURCE")]
@@ -104,7 +99,7 @@ pub struct Sign {
 #[derive(Args, Clone, Debug)]
 pub struct Signing {
     /// Sign with this private key, EC P-256 or Ed25519 in PEM; may come several times
-    #[arg(long = "key", value_name = "FILE.pem", required = true)]
+    #[arg(long = "key", value_name = "FILE.pem")]
     pub keys: Vec<PathBuf>,
     /// Say this in the signed bytes, beside the digest; may come several times
     #[arg(long = "annotation", value_name = "KEY=VALUE")]
@@ -113,4 +108,34 @@ pub struct Signing {
     /// [default: the name of the layout's directory]
     #[arg(long, value_name = "NAME")]
     pub docker_reference: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn signing_needs_a_key_and_a_source() {
+        let parse = |line: &str| {
+            let outcome = Cli::try_parse_from(line.split(' '));
+            outcome.map(|cli| format!("{cli:?}")).map_err(|error| error.kind())
+        };
+        let missing = Err(ErrorKind::MissingRequiredArgument);
+        assert_eq!(parse("gybe-publish sign oci:dir:v1"), missing);
+        assert_eq!(parse("gybe-publish sign --key a.pem"), missing);
+        assert_eq!(
+            parse("gybe-publish sign --key a.pem docker://host/repo:v1"),
+            Err(ErrorKind::ValueValidation)
+        );
+        let good = parse("gybe-publish sign --key a.pem oci:dir:v1 --annotation a=b --key b.pem");
+        assert!(good.unwrap().contains(r#"keys: ["a.pem", "b.pem"]"#));
+    }
 }

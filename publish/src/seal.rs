@@ -24,7 +24,7 @@ use gybe_image::{boot, erofs};
 use gybe_oci::{BlobWriter, Descriptor, Layout, LayoutWriter, Transport};
 use serde::Serialize;
 
-use crate::cli::{Seal, Signing};
+use crate::cli::Seal;
 use crate::output;
 use crate::sign::{self, Signed};
 use document::Facts;
@@ -69,12 +69,7 @@ pub fn run(arguments: &Seal) -> Result<(), SealError> {
     if arguments.output.transport != Transport::Directory {
         return Err(SealError::Output { name: arguments.output.to_string() });
     }
-    let signing = Signing {
-        keys: arguments.keys.clone(),
-        annotations: arguments.annotations.clone(),
-        docker_reference: arguments.docker_reference.clone(),
-    };
-    let keys = sign::read_keys(&signing)?;
+    let keys = sign::read_keys(&arguments.signing)?;
     let layout = Layout::open(&arguments.image)?;
     let arch = arguments.arch.as_deref();
     let image = Image::open(&layout, arguments.image.tag.as_deref(), arch)?;
@@ -122,7 +117,13 @@ pub fn run(arguments: &Seal) -> Result<(), SealError> {
     let signed = if keys.is_empty() {
         Vec::new()
     } else {
-        sign::sign(&writer, sealed.descriptor.clone(), &arguments.output, &keys, &signing)?
+        sign::sign(
+            &writer,
+            sealed.descriptor.clone(),
+            &arguments.output,
+            &keys,
+            &arguments.signing,
+        )?
     };
     report(&sealed, &facts, &signed, arguments.json)
 }
