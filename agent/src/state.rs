@@ -14,7 +14,7 @@ use gybe_core::digest::{Digest, DigestError};
 use gybe_core::slot::Slot;
 use serde::{Deserialize, Serialize};
 
-pub use file::{AREA_LEN, FILE, StateError, StateFile, read};
+pub use file::{AREA_LEN, FILE, StateError, StateFile, read, read_if_possible};
 pub use reconcile::{Seen, reconcile};
 
 /// How many failed releases are remembered; the oldest is forgotten first.

@@ -114,7 +114,7 @@ impl Status {
         let loaded = AnyEnvironment::open(root, &config.bootloader)
             .and_then(|mut environment| session::load(&mut environment, slots.running_slot()));
         let held = session::held(&slots);
-        let remembered = state::read(root)?;
+        let remembered = state::read_if_possible(root);
         Ok(Self::new(&config, slots.running, &loaded, &held, remembered))
     }
 

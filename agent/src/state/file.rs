@@ -104,6 +104,16 @@ pub fn read(root: &Root) -> Result<State, StateError> {
     }
 }
 
+/// Reads the state below `root` as [`read`] does. One that cannot be read is an empty one: what it
+/// holds helps to decide, and nothing is decided by its absence.
+#[must_use]
+pub fn read_if_possible(root: &Root) -> State {
+    read(root).unwrap_or_else(|cause| {
+        warn!(%cause, "so what failed before is not known");
+        State::default()
+    })
+}
+
 /// Makes the file with all the room it will ever need, whole or not at all.
 fn create(path: &Path) -> Result<File, StateError> {
     let write_error = |cause| StateError::Write { path: path.to_owned(), cause };

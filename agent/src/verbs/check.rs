@@ -24,7 +24,7 @@ struct Checked {
 
 pub(super) fn run(root: &Root, report: Report, failures: Failures) -> Result<Exit, Error> {
     let session = Session::open(root)?;
-    let remembered = session.reconcile(state::read(root)?);
+    let remembered = session.reconcile(state::read_if_possible(root));
     let reference = update::reference(&session, &remembered)?;
     let offer = Offer::open(&reference)?;
     let candidate = Candidate::read(&session, &offer)?;
