@@ -203,12 +203,14 @@ fn check(layout: &Layout, image: &Image, options: &Options) -> Result<Vec<Layer>
 }
 
 fn check_descriptor(descriptor: &Descriptor, options: &Options) -> Result<(), LayerProblem> {
-    const TYPES: [&str; 5] = [
+    // Docker's type for zstd was never written down, but is in use.
+    const TYPES: [&str; 6] = [
         "application/vnd.oci.image.layer.v1.tar",
         "application/vnd.oci.image.layer.v1.tar+gzip",
         "application/vnd.oci.image.layer.v1.tar+zstd",
         "application/vnd.docker.image.rootfs.diff.tar",
         "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        "application/vnd.docker.image.rootfs.diff.tar.zstd",
     ];
     let media_type = descriptor.media_type.as_str();
     let owned = || media_type.to_owned();
@@ -218,8 +220,7 @@ fn check_descriptor(descriptor: &Descriptor, options: &Options) -> Result<(), La
     if media_type.contains(".foreign.") || media_type.contains(".nondistributable.") {
         return Err(LayerProblem::Foreign { media_type: owned() });
     }
-    // Docker's own name for zstd layers was never written down, but is in use.
-    if !TYPES.contains(&media_type.trim_end_matches(".zstd")) {
+    if !TYPES.contains(&media_type) {
         return Err(LayerProblem::MediaType { media_type: owned() });
     }
     if descriptor.size > options.layer_len_max {

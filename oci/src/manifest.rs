@@ -13,8 +13,9 @@ use gybe_core::digest::Digest;
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Longest `index.json` and nested index, in bytes.
-pub const INDEX_LEN_MAX: u64 = 4 << 20;
+/// Longest `index.json` and nested index, in bytes. A device reads it before it believes anything,
+/// in memory that hostile input must not use up.
+pub const INDEX_LEN_MAX: u64 = 1 << 20;
 /// Longest manifest of an image, in bytes.
 pub const MANIFEST_LEN_MAX: u64 = 4 << 20;
 /// Longest config of an image, in bytes.

@@ -4,7 +4,7 @@ use gybe_core::digest::Digest;
 
 use crate::layout::{Layout, LayoutError, Problem};
 use crate::manifest::{Descriptor, INDEX_LEN_MAX, Index, MANIFEST_LEN_MAX, Manifest, Platform};
-use crate::signatures::is_signature;
+use crate::signatures::{SIGNATURE_MANIFEST_LEN_MAX, is_signature};
 
 /// How many indexes may lie in each other below `index.json`.
 const DEPTH_MAX: usize = 4;
@@ -91,17 +91,15 @@ impl Layout {
         if entries.len() < 2 {
             return entries;
         }
-        let of_nothing: Vec<_> =
-            entries.iter().filter(|entry| !self.has_subject(entry)).cloned().collect();
-        of_nothing
+        entries.into_iter().filter(|entry| !self.has_subject(entry)).collect()
     }
 
-    /// Whether an entry is about another manifest. What cannot be read is taken for an image, so
-    /// that it is reported and not passed over.
+    /// Whether an entry is about another manifest. What cannot be read, or is longer than any
+    /// signature, is taken for an image, so that it is reported and not passed over.
     fn has_subject(&self, entry: &Descriptor) -> bool {
         entry.is_manifest()
             && self
-                .read_blob(&entry.digest, MANIFEST_LEN_MAX)
+                .read_blob(&entry.digest, SIGNATURE_MANIFEST_LEN_MAX)
                 .ok()
                 .and_then(|text| Manifest::parse(&text).ok())
                 .is_some_and(|manifest| manifest.subject.is_some())

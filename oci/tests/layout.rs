@@ -1,12 +1,19 @@
 //! Layouts and archives as skopeo and tar make them, and damaged ones.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail by panicking"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use gybe_core::digest::Digest;
 use gybe_oci::{Descriptor, Layout, LayoutWriter, Reference, media_type};
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 /// Runs a tool, which must be there and succeed.
@@ -166,6 +173,41 @@ fn an_index_beyond_its_limit_is_not_read() {
     index.set_len(1 << 40).unwrap();
     assert_eq!(
         open(&format!("oci:{}", root.display())).unwrap_err(),
-        "index.json is 1099511627776 bytes, limit 4194304"
+        "index.json is 1099511627776 bytes, limit 1048576"
     );
+}
+
+/// An archive, made once, and the digest of the image in it.
+static WHOLE: LazyLock<(Vec<u8>, Digest)> = LazyLock::new(|| {
+    let (scratch, root, digest) = sample();
+    let archive = scratch.path().join("archive.tar");
+    let name = archive.display().to_string();
+    run("tar", &["-C", &root.display().to_string(), "-cf", &name, "."]);
+    (fs::read(&archive).unwrap(), digest)
+});
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn a_damaged_archive_gives_the_right_bytes_or_an_error(
+        damage in proptest::collection::vec((any::<u16>(), any::<u8>()), 1..8),
+        cut in any::<u16>(),
+    ) {
+        let (mut bytes, digest) = WHOLE.clone();
+        for (at, with) in damage {
+            let at = usize::from(at) % bytes.len();
+            bytes[at] = with;
+        }
+        bytes.truncate(usize::from(cut).max(512));
+        let archive = tempfile::NamedTempFile::new().unwrap();
+        fs::write(archive.path(), &bytes).unwrap();
+        if let Ok(layout) = open(&format!("oci-archive:{}", archive.path().display()))
+            && let Ok(found) = layout.resolve(None, None)
+        {
+            prop_assert_eq!(Digest::of(&found.manifest), found.descriptor.digest);
+            let same = layout.read_blob(&digest, 4096).map(|manifest| Digest::of(&manifest));
+            prop_assert!(same.is_err() || same.is_ok_and(|same| same == digest));
+        }
+    }
 }
