@@ -23,6 +23,7 @@ use crate::spool::{self, Spool, Stored};
 use crate::tar::TarError;
 use crate::tree::Tree;
 use decode::Compression;
+use scan::Used;
 pub(crate) use scan::{Entry, Item};
 
 /// How layers are read, and how much there may be of everything.
@@ -74,6 +75,7 @@ pub fn load(
     let work = Work {
         layers: &layers,
         options,
+        used: Used::default(),
         next: AtomicUsize::new(0),
         failed: AtomicBool::new(false),
         scanned: Mutex::new(layers.iter().map(|_| None).collect()),
@@ -117,6 +119,7 @@ type Scanned = Result<(Vec<Entry>, Stored), LayersError>;
 struct Work<'a> {
     layers: &'a [Layer],
     options: &'a Options,
+    used: Used,
     next: AtomicUsize,
     failed: AtomicBool,
     scanned: Mutex<Vec<Option<Scanned>>>,
@@ -157,7 +160,7 @@ impl Work<'_> {
             let decoder = scope.spawn(|| {
                 decode::decode(&layer.blob, compression, &layer.diff_id, limit, buffers, &advance)
             });
-            let scanned = scan::scan(received, layer.index, self.options);
+            let scanned = scan::scan(received, layer.index, &self.used, self.options);
             let decoded = decoder.join();
             (decoded.unwrap_or_else(|panic| std::panic::resume_unwind(panic)), scanned)
         });
@@ -329,14 +332,14 @@ pub enum LayerProblem {
         /// Its name.
         name: String,
     },
-    /// There are too many entries.
-    #[error("more than {limit} entries")]
+    /// There are too many entries in all layers.
+    #[error("more than {limit} entries in all layers")]
     Entries {
         /// The limit.
         limit: usize,
     },
-    /// Names and attributes are too long together.
-    #[error("names and attributes are {len} bytes and more, limit {limit}")]
+    /// Names and attributes of all layers are too long together.
+    #[error("names and attributes of all layers are {len} bytes and more, limit {limit}")]
     Headers {
         /// How long they are so far.
         len: usize,

@@ -1,5 +1,7 @@
 //! The other thread's half of reading a layer: its members, as changes to the layers below.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::decode::Received;
 use super::{LayerProblem, Options};
 use crate::content::Content;
@@ -12,8 +14,33 @@ const WHITEOUT: &[u8] = b".wh.";
 const WHITEOUT_META: &[u8] = b".wh..wh.";
 /// The marker of a directory whose lower content is hidden.
 const OPAQUE: &[u8] = b".wh..wh..opq";
-/// Longest names and attributes of one layer together, in bytes.
+/// Longest names and attributes of all layers together, in bytes.
 const HEADERS_LEN_MAX: usize = 256 << 20;
+
+/// What all layers have used up of their limits. Layers are read at once, and all of them are in
+/// memory before the first is laid down.
+#[derive(Debug, Default)]
+pub(super) struct Used {
+    entries: AtomicUsize,
+    headers_len: AtomicUsize,
+}
+
+impl Used {
+    fn add(&self, member: &Member, options: &Options) -> Result<(), LayerProblem> {
+        let add = |to: &AtomicUsize, count: usize| {
+            to.fetch_add(count, Ordering::Relaxed).saturating_add(count)
+        };
+        let limit = options.entry_count_max;
+        if add(&self.entries, 1) > limit {
+            return Err(LayerProblem::Entries { limit });
+        }
+        let len = add(&self.headers_len, member.header_len);
+        if len > HEADERS_LEN_MAX {
+            return Err(LayerProblem::Headers { len, limit: HEADERS_LEN_MAX });
+        }
+        Ok(())
+    }
+}
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,11 +69,11 @@ type Failure = (Option<Vec<u8>>, LayerProblem);
 pub(super) fn scan(
     from: Received<'_>,
     layer: usize,
+    used: &Used,
     options: &Options,
 ) -> Result<Vec<Entry>, Failure> {
     let mut reader = Reader::new(from, options.layer_len_max);
     let mut entries: Vec<Entry> = Vec::new();
-    let mut headers_len = 0_usize;
     loop {
         // An error between members is best placed by the last good one.
         let member = reader.next().map_err(|cause| match entries.last() {
@@ -55,16 +82,8 @@ pub(super) fn scan(
         });
         let Some(member) = member? else { return Ok(entries) };
         let path = member.path.clone();
-        let failed = |problem| (Some(path), problem);
-        headers_len = headers_len.saturating_add(member.header_len);
-        if headers_len > HEADERS_LEN_MAX {
-            let limit = HEADERS_LEN_MAX;
-            return Err(failed(LayerProblem::Headers { len: headers_len, limit }));
-        }
-        let limit = options.entry_count_max;
-        if entries.len() >= limit {
-            return Err(failed(LayerProblem::Entries { limit }));
-        }
+        let failed = |problem| (Some(path.clone()), problem);
+        used.add(&member, options).map_err(&failed)?;
         match entry(member, layer, &mut reader) {
             Ok(entry) => entries.extend(entry),
             Err(problem) => return Err(failed(problem)),

@@ -237,10 +237,13 @@ fn entries_are_counted_over_all_layers() {
     let all = [layer("a"), layer("b"), layer("c")];
     assert!(load_with(&all[..2], &options).is_ok());
     let found = load_with(&all, &options).unwrap_err();
-    assert!(found.ends_with("c: more than 2 files and directories in all layers"), "{found}");
+    assert!(found.ends_with("more than 2 entries in all layers"), "{found}");
     let one = Sample::plain(tar(&["a", "b", "c"].map(|path| file(path, b""))));
     let found = load_with(&[one], &options).unwrap_err();
-    assert!(found.ends_with("c: more than 2 entries"), "{found}");
+    assert!(found.ends_with("c: more than 2 entries in all layers"), "{found}");
+    // Parents that no layer names count as well.
+    let found = load_with(&[layer("a/b/c")], &options).unwrap_err();
+    assert!(found.ends_with("more than 2 files and directories in all layers"), "{found}");
 }
 
 #[test]

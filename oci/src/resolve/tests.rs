@@ -103,6 +103,22 @@ fn the_architecture_chooses_through_nested_indexes() {
 }
 
 #[test]
+fn docker_types_are_taken_for_what_they_are() {
+    let sample = Sample::new();
+    let of_docker = format!(r#","mediaType":"{}""#, media_type::DOCKER_MANIFEST);
+    let image = Descriptor {
+        media_type: media_type::DOCKER_MANIFEST.to_owned(),
+        ..on(&sample.manifest("1", &of_docker), "amd64")
+    };
+    let index = Descriptor {
+        media_type: media_type::DOCKER_INDEX.to_owned(),
+        ..sample.index(std::slice::from_ref(&image))
+    };
+    sample.list(&index, None);
+    assert_eq!(sample.resolve(None, Some("amd64")).unwrap().descriptor, image);
+}
+
+#[test]
 fn two_images_for_one_machine_are_refused() {
     let sample = Sample::new();
     let [one, two] = ["1", "2"].map(|name| sample.manifest(name, ""));
