@@ -33,6 +33,8 @@ const FOR_JUDGES: &[&str] = &[
     "libubootenv-tool",
     "mtools",
     "python3",
+    "qemu-system-arm",
+    "u-boot-qemu",
     "u-boot-tools",
     "zstd",
 ];
