@@ -227,6 +227,18 @@ fn grub_decides_as_the_core_does_in_every_state() {
 }
 
 #[test]
+fn a_slot_on_trial_does_not_stand_in_for_a_good_one_in_grub() {
+    let disk = Disk::new();
+    let state = BootState::factory(Some(Slot::A)).arm(Slot::B, 3).unwrap();
+    let live = block(&state);
+    let loadable = PerSlot { a: false, b: true };
+    assert_eq!(booted(state.boot().unstored, loadable), None);
+    let case = Case { live: live.as_bytes(), safe: live.as_bytes(), loadable, writable: false };
+    let (did, said) = disk.run(case);
+    assert_eq!(did, Did { booted: None, live: live.as_bytes().to_vec() }, "{said}");
+}
+
+#[test]
 fn grub_goes_on_to_the_other_slot_or_resets() {
     let disk = Disk::new();
     let good_a = BootState::factory(Some(Slot::A));
@@ -248,7 +260,8 @@ fn grub_goes_on_to_the_other_slot_or_resets() {
 #[test]
 fn grub_takes_the_safe_file_and_no_trial_when_the_live_one_is_damaged() {
     let disk = Disk::new();
-    let safe = block(&BootState::factory(Some(Slot::B)));
+    // A trial in it, which is not written there, would not be made either.
+    let safe = block(&BootState::factory(Some(Slot::B)).arm(Slot::A, 3).unwrap());
     let armed = block(&BootState::factory(Some(Slot::A)).arm(Slot::B, 3).unwrap());
     let cut = |name: &str| {
         let mut bytes = *armed.as_bytes();
@@ -268,6 +281,10 @@ fn grub_takes_the_safe_file_and_no_trial_when_the_live_one_is_damaged() {
         cut("gybe_order"),
         odd("gybe_order=a", "gybe_order=c"),
         odd("gybe_tries=xxx", "gybe_tries=xyx"),
+        odd(
+            "gybe_tries=xxx\ngybe_failed=\ngybe_end=1\n#####",
+            "gybe_tries=xxxxxxxx\ngybe_failed=\ngybe_end=1\n",
+        ),
         odd("gybe_end=1", "gybe_end=2"),
     ] {
         // The agent sees it the same way.

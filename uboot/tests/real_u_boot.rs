@@ -227,6 +227,17 @@ fn u_boot_tries_nothing_that_it_cannot_count() {
 }
 
 #[test]
+fn a_slot_on_trial_does_not_stand_in_for_a_good_one_in_u_boot() {
+    let disk = Disk::new("files");
+    let state = BootState::factory(Some(Slot::A)).arm(Slot::B, 3).unwrap();
+    let files = [file(Some(&state), 1), file(None, 0)];
+    let loadable = PerSlot { a: false, b: true };
+    assert_eq!(booted(state.boot().unstored, loadable), None);
+    let (did, _, said) = disk.run(&files, loadable, false, "");
+    assert_eq!(did, None, "{said}");
+}
+
+#[test]
 fn u_boot_goes_on_to_the_other_slot_or_resets() {
     let disk = Disk::new("files");
     let good_a = BootState::factory(Some(Slot::A));
