@@ -73,8 +73,7 @@ struct Demo {
 fn prepare(folder: &Path) -> Result<Demo, Trouble> {
     say::heading("build (not counted)");
     let mut build = run::cargo();
-    build.args(["build", "--quiet", "--bins", "--package", "gybe-agent"]);
-    build.args(["--package", "gybe-publish", "--package", "gybe-sim"]);
+    build.args(["build", "--quiet", "--workspace", "--bins"]);
     let status = run::to_end(&mut build)?;
     if !status.success() {
         return Err(Trouble(format!("cargo build: {status}")));
@@ -94,8 +93,11 @@ impl Demo {
     fn play(&self) -> Result<(), Trouble> {
         let start = Instant::now();
         self.first_install()?;
+        clock(start);
         self.update()?;
+        clock(start);
         self.tampered_releases()?;
+        clock(start);
         self.failing_release()?;
         say::heading("done");
         say::line(&format!("the device is in {}", self.device.root().display()));
@@ -105,7 +107,7 @@ impl Demo {
 
     fn first_install(&self) -> Result<(), Trouble> {
         say::heading("1. seal and sign the first version");
-        self.seal("v1", "1", None)?;
+        self.seal("v1", "1")?;
         self.sign(&self.release("v1"), &self.samples.key())?;
         say::heading("2. provision an empty device: slot A");
         self.gybe(&["status"], DONE)?;
@@ -118,7 +120,7 @@ impl Demo {
 
     fn update(&self) -> Result<(), Trouble> {
         say::heading("3. seal the second version: months of security updates");
-        self.seal("v2", "2", Some("v1"))?;
+        self.seal("v2", "2")?;
         self.sign(&self.release("v2"), &self.samples.key())?;
         say::heading("4. update: slot B, with what slot A already has");
         self.gybe(&["plan", &self.release("v2")], DONE)?;
@@ -131,7 +133,7 @@ impl Demo {
 
     fn tampered_releases(&self) -> Result<(), Trouble> {
         say::heading("5. tampered releases are refused");
-        self.seal("v3", "3", Some("v2"))?;
+        self.seal("v3", "3")?;
         let unsigned = self.release("v3");
         say::line("\nnobody signed it:");
         self.gybe(&["install", &unsigned], REFUSED)?;
@@ -171,16 +173,12 @@ impl Demo {
         format!("oci:{}:{tag}", self.releases.display())
     }
 
-    fn seal(&self, tag: &str, number: &str, base: Option<&str>) -> Result<(), Trouble> {
+    fn seal(&self, tag: &str, number: &str) -> Result<(), Trouble> {
         let (image, output) = (self.samples.image(tag), self.release(tag));
         let version = format!("{number}.0.0");
         let mut arguments = vec!["seal", "--image", &image, "--output", &output];
         arguments.extend(["--compatible", sample::COMPATIBLE, "--version", &version]);
-        arguments.extend(["--rollback-index", "1", "--sequence", number]);
-        let base = base.map(|tag| self.release(tag));
-        if let Some(base) = &base {
-            arguments.extend(["--base", base]);
-        }
+        arguments.extend(["--rollback-index", "1", "--sequence", number, "--level", "3"]);
         self.shell.run("gybe-publish", &arguments, DONE)
     }
 
@@ -206,4 +204,8 @@ impl Demo {
     fn boot(&self, slot: &str, expected: Userspace) -> Result<(), Trouble> {
         self.device.boot(&self.shell, slot, expected)
     }
+}
+
+fn clock(start: Instant) {
+    say::line(&format!("\n(after {:.1} s)", start.elapsed().as_secs_f64()));
 }

@@ -71,27 +71,25 @@ impl Device {
         let root = self.root.to_string_lossy();
         shell.answer("gybe-loader-player", &["--root", &root])?;
         let line = fs::read_to_string(self.root.join("proc/cmdline"))?;
-        let slot = line.split_whitespace().find_map(|word| word.strip_prefix("gybe.slot="));
+        let slot = word(&line, "gybe.slot=");
         if slot != Some(expected) {
             return Err(Trouble(format!("the loader chose {slot:?}, expected {expected}")));
         }
-        let found = self.health(expected)?;
+        let found = self.health(expected, &line)?;
         if found == userspace {
             return Ok(());
         }
         Err(Trouble(format!("slot {expected} is {found:?}, expected {userspace:?}")))
     }
 
-    /// Unpacks the slot with a foreign reader and runs its checks, as greenboot would.
-    fn health(&self, slot: &str) -> Result<Userspace, Trouble> {
-        let image = self.root.join(format!("dev/disk/by-partlabel/root_{slot}"));
-        let unpacked = tempfile::tempdir_in(&self.root)?;
-        let system = unpacked.path().join("system");
-        let mut unpack = run::command("fsck.erofs");
-        unpack.arg(format!("--extract={}", system.display())).arg("--no-preserve").arg(&image);
-        let status = unpack.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
-        if !status.success() {
-            return Err(Trouble(format!("fsck.erofs: {status}")));
+    /// Runs the checks that lie in the slot's own bytes, as greenboot would.
+    fn health(&self, slot: &str, command_line: &str) -> Result<Userspace, Trouble> {
+        let root_hash = word(command_line, "roothash=");
+        let hash = root_hash.ok_or_else(|| Trouble("the loader told no root hash".into()))?;
+        // What this hash names does not change, so three boots of it unpack it once.
+        let system = self.root.with_file_name("systems").join(hash);
+        if !system.exists() {
+            self.unpack(slot, &system)?;
         }
         let mut checks = Vec::new();
         for entry in fs::read_dir(system.join(CHECKS))? {
@@ -109,4 +107,19 @@ impl Device {
         }
         Ok(Userspace::Healthy)
     }
+
+    /// Unpacks the slot's root file system with a foreign reader.
+    fn unpack(&self, slot: &str, system: &Path) -> Result<(), Trouble> {
+        let image = self.root.join(format!("dev/disk/by-partlabel/root_{slot}"));
+        fs::create_dir_all(system.parent().unwrap_or(system))?;
+        let mut unpack = run::command("fsck.erofs");
+        unpack.arg(format!("--extract={}", system.display())).arg("--no-preserve").arg(&image);
+        let status = unpack.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+        if status.success() { Ok(()) } else { Err(Trouble(format!("fsck.erofs: {status}"))) }
+    }
+}
+
+/// The value of `key` on a kernel command line.
+fn word<'a>(command_line: &'a str, key: &str) -> Option<&'a str> {
+    command_line.split_whitespace().find_map(|word| word.strip_prefix(key))
 }

@@ -1,8 +1,8 @@
 //! Runs the programs of the demo as a person would, and minds how they end.
 
-use std::{ffi::OsString, io, path::PathBuf};
+use std::{io, path::PathBuf, process::Command};
 
-use crate::{run, say};
+use crate::{run, say, tree};
 
 /// Why the demo cannot go on.
 #[derive(Debug)]
@@ -31,9 +31,8 @@ impl Shell {
 
     /// Runs a program and says how it ended.
     pub(super) fn code(&self, name: &str, arguments: &[&str]) -> Result<i32, Trouble> {
-        let mut command = run::command(&self.program(name));
         say::line("");
-        let status = run::to_end(command.args(arguments))?;
+        let status = run::to_end(&mut self.command(name, arguments))?;
         let code = status.code().ok_or_else(|| Trouble(format!("{name}: {status}")))?;
         if code != 0 {
             say::line(&format!("(exit code {code})"));
@@ -43,18 +42,20 @@ impl Shell {
 
     /// Runs a program that must succeed, shows its stdout and returns it.
     pub(super) fn answer(&self, name: &str, arguments: &[&str]) -> Result<String, Trouble> {
-        let mut command = run::command(&self.program(name));
         say::line("");
         let mut text = String::new();
-        let status = run::watched(command.args(arguments), |line| {
+        let status = run::watched(&mut self.command(name, arguments), |line| {
             text.push_str(line);
             text.push('\n');
         })?;
         if status.success() { Ok(text) } else { Err(Trouble(format!("{name}: {status}"))) }
     }
 
-    fn program(&self, name: &str) -> String {
-        let path: OsString = self.programs.join(name).into();
-        path.to_string_lossy().into_owned()
+    /// Everything runs at the root of the repository, so paths below it can be short.
+    fn command(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = run::command(&self.programs.join(name).to_string_lossy());
+        let root = format!("{}/", tree::root().display());
+        command.args(arguments.iter().map(|argument| argument.replace(&root, "")));
+        command
     }
 }

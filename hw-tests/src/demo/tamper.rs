@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use super::shell::Trouble;
 
+const BLOCK_LEN: usize = 4096;
+
 /// A copy of an OCI layout that shares its blobs until one is changed.
 pub(super) fn copy(layout: &Path, to: &Path) -> Result<PathBuf, Trouble> {
     copy_folder(layout, to)?;
@@ -31,17 +33,18 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Flips a bit in the manifest of the release `tag`.
+/// Flips the first bit of the manifest of the release `tag`.
 pub(super) fn flip_in_manifest(layout: &Path, tag: &str) -> Result<(), Trouble> {
-    flip(&manifest(layout, tag)?)
+    flip(&manifest(layout, tag)?, usize::MAX)
 }
 
-/// Flips a bit in the middle of the newest pack of the release `tag`.
+/// Flips a bit in every block of the newest pack of the release `tag`: whichever of its frames a
+/// device fetches is a wrong one.
 pub(super) fn flip_in_last_pack(layout: &Path, tag: &str) -> Result<(), Trouble> {
     let manifest = read_json(&manifest(layout, tag)?)?;
     let layers = manifest.get("layers").and_then(Value::as_array);
     let last = layers.and_then(|layers| layers.last());
-    flip(&blob(layout, last)?)
+    flip(&blob(layout, last)?, BLOCK_LEN)
 }
 
 fn manifest(layout: &Path, tag: &str) -> Result<PathBuf, Trouble> {
@@ -66,12 +69,10 @@ fn read_json(path: &Path) -> Result<Value, Trouble> {
     serde_json::from_slice(&text).map_err(|cause| Trouble(format!("{}: {cause}", path.display())))
 }
 
-/// Flips one bit in the middle of a copy of the file.
-fn flip(path: &Path) -> Result<(), Trouble> {
+/// Flips the lowest bit of the first byte in every `step` bytes.
+fn flip(path: &Path, step: usize) -> Result<(), Trouble> {
     let mut content = fs::read(path)?;
-    let middle = content.len() / 2;
-    let byte = content.get_mut(middle).ok_or_else(|| Trouble("an empty blob".into()))?;
-    *byte ^= 1;
+    content.iter_mut().step_by(step).for_each(|byte| *byte ^= 1);
     // The blob is shared with the good release: a new file takes its name.
     fs::remove_file(path)?;
     Ok(fs::write(path, content)?)

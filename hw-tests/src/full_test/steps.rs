@@ -24,6 +24,7 @@ pub(crate) const ALL: &[Step] = &[
     Step { name: "bare-metal", run: bare_metal },
     Step { name: "samples", run: samples },
     Step { name: "tests", run: tests },
+    Step { name: "demo", run: demo },
 ];
 
 fn holds(command: &mut Command) -> Result<Counts, String> {
@@ -133,4 +134,9 @@ fn tests() -> Result<Counts, String> {
         counts.failed = 1;
     }
     Ok(counts)
+}
+
+/// The main job from end to end.
+fn demo() -> Result<Counts, String> {
+    holds(run::cargo().args(["run", "--quiet", "--package", "gybe-hw-tests", "--bin", "demo"]))
 }
