@@ -14,6 +14,8 @@ use std::{
     time::Instant,
 };
 
+use serde_json::Value;
+
 use crate::{full_test, run, sample, say, tree};
 use device::{Device, Userspace};
 use shell::{Shell, Trouble};
@@ -110,12 +112,12 @@ impl Demo {
         self.seal("v1", "1")?;
         self.sign(&self.release("v1"), &self.samples.key())?;
         say::heading("2. provision an empty device: slot A");
-        self.gybe(&["status"], DONE)?;
+        self.status("-", "unbootable", "unbootable")?;
         self.gybe(&["install", &self.release("v1"), "--slot", "a"], DONE)?;
-        self.gybe(&["status"], DONE)?;
+        self.status("-", "trial 3", "unbootable")?;
         self.boot("a", Userspace::Healthy)?;
         self.gybe(&["commit"], DONE)?;
-        self.gybe(&["status"], DONE)
+        self.status("a", "good", "unbootable")
     }
 
     fn update(&self) -> Result<(), Trouble> {
@@ -125,10 +127,10 @@ impl Demo {
         say::heading("4. update: slot B, with what slot A already has");
         self.gybe(&["plan", &self.release("v2")], DONE)?;
         self.gybe(&["install", &self.release("v2")], DONE)?;
-        self.gybe(&["status"], DONE)?;
+        self.status("a", "good", "trial 3")?;
         self.boot("b", Userspace::Healthy)?;
         self.gybe(&["commit"], DONE)?;
-        self.gybe(&["status"], DONE)
+        self.status("b", "good", "good")
     }
 
     fn tampered_releases(&self) -> Result<(), Trouble> {
@@ -147,26 +149,27 @@ impl Demo {
         let manifest = tamper::copy(&self.releases, &self.folder.join("manifest"))?;
         tamper::flip_in_manifest(&manifest, "v3")?;
         self.gybe_refuses(&["install", &format!("oci:{}:v3", manifest.display())])?;
-        self.gybe(&["status"], DONE)?;
+        self.status("b", "good", "good")?;
         say::line("\none bit of the data is flipped: the release is right, a block is not:");
         let pack = tamper::copy(&self.releases, &self.folder.join("pack"))?;
         tamper::flip_in_last_pack(&pack, "v3")?;
         self.gybe(&["install", &format!("oci:{}:v3", pack.display())], FAILED)?;
-        self.gybe(&["status"], DONE)
+        self.status("b", "unbootable", "good")
     }
 
     fn failing_release(&self) -> Result<(), Trouble> {
         say::heading("6. a version that fails its health check falls back by itself");
         self.gybe(&["install", &self.release("v3")], DONE)?;
-        self.gybe(&["status"], DONE)?;
+        self.status("b", "trial 3", "good")?;
         for attempt in 1..=device::TRIES {
             say::line(&format!("\nattempt {attempt} of {}:", device::TRIES));
             self.boot("a", Userspace::Broken)?;
-            self.gybe(&["status"], DONE)?;
+            let left = format!("trial {}", device::TRIES - attempt);
+            self.status("a", &left, "good")?;
         }
         say::line("\nthe tries are spent:");
         self.boot("b", Userspace::Healthy)?;
-        self.gybe(&["status"], DONE)
+        self.status("b", "failed tries", "good")
     }
 
     fn release(&self, tag: &str) -> String {
@@ -189,6 +192,29 @@ impl Demo {
     fn gybe(&self, arguments: &[&str], expected: i32) -> Result<(), Trouble> {
         let root = self.device.root().to_string_lossy();
         self.shell.run("gybe", &[&["--root", &*root], arguments].concat(), expected)
+    }
+
+    /// Shows the status; what it says of the running slot (`-`: none) and of both slots must be this.
+    fn status(&self, running: &str, a: &str, b: &str) -> Result<(), Trouble> {
+        self.gybe(&["status"], DONE)?;
+        let root = self.device.root().to_string_lossy();
+        let told = self.shell.json("gybe", &["--root", &root, "status", "--json"])?;
+        let word = |at: &str| match told.pointer(at) {
+            Some(Value::String(word)) => word.clone(),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => String::new(),
+        };
+        let slot = |name: &str| {
+            let parts =
+                ["state", "tries_left", "reason"].map(|part| word(&format!("/{name}/{part}")));
+            parts.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        let found = (word("/running"), slot("a"), slot("b"));
+        let runs = if found.0.is_empty() { "-" } else { &found.0 };
+        if (runs, &*found.1, &*found.2) == (running, a, b) {
+            return Ok(());
+        }
+        Err(Trouble(format!("expected running {running}, a {a}, b {b}; found {found:?}")))
     }
 
     /// A release whose bytes do not even fit its own digest may fail before its signature does.

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf, process::Command};
 
+use serde_json::Value;
+
 use crate::{run, say, tree};
 
 /// Why the demo cannot go on.
@@ -49,6 +51,13 @@ impl Shell {
             text.push('\n');
         })?;
         if status.success() { Ok(text) } else { Err(Trouble(format!("{name}: {status}"))) }
+    }
+
+    /// Runs a program that must succeed, shows nothing, and returns the JSON on its stdout.
+    pub(super) fn json(&self, name: &str, arguments: &[&str]) -> Result<Value, Trouble> {
+        let text = run::answer(&mut self.command(name, arguments));
+        let text = text.ok_or_else(|| Trouble(format!("{name} {arguments:?} fails")))?;
+        serde_json::from_str(&text).map_err(|cause| Trouble(format!("{name}: {cause}")))
     }
 
     /// Everything runs at the root of the repository, so paths below it can be short.
