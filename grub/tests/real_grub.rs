@@ -29,6 +29,9 @@ fn tool(name: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{name} {arguments:?}: {output:?}");
 }
 
+/// Every character that a signed command line may have besides letters and digits.
+const ODD: &str = "odd=!#$%&()*+,-./:;<=>?@[]^_`{|}~";
+
 /// A disk with a loader's partition, the environment, and two boot targets.
 struct Disk {
     folder: tempfile::TempDir,
@@ -85,7 +88,7 @@ impl Disk {
         copy(2, "grubenv.safe", "grubenv.safe");
         for (index, slot) in [(3, "a"), (4, "b")] {
             let env = format!(
-                "# GRUB Environment Block\ngybe_format=1\ngybe_cmdline=quiet roothash={slot}0\n"
+                "# GRUB Environment Block\ngybe_format=1\ngybe_cmdline=quiet {ODD} roothash={slot}0\n"
             );
             fs::write(path("gybe.env"), format!("{env:#<1024}")).unwrap();
             let sums = ["vmlinuz", "initrd.img"].map(|name| {
@@ -98,9 +101,11 @@ impl Disk {
         }
         fs::create_dir(path("grub")).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("grub.cfg");
-        let stand_ins = "function linux { for word in $1 $2 $3 $4 $5 $6; do echo \"WORD $word\"; done; test -f \"$1\"; }\n\
+        let stand_ins = "function linux { WORDS test -f \"$1\"; }\n\
             function initrd { if [ -f \"$1\" ]; then echo BOOT; exit; fi; return 1; }\n\
             set root='hd0,gpt1'\nsource (host)SCRIPT\n";
+        let words: String = (1..=7).map(|index| format!("echo \"WORD ${index}\"; ")).collect();
+        let stand_ins = stand_ins.replace("WORDS ", &words);
         let stand_ins = stand_ins.replace("SCRIPT", script.to_str().unwrap());
         fs::write(path("grub/grub.cfg"), stand_ins).unwrap();
         fs::write(path("device.map"), format!("(hd0) {disk}\n")).unwrap();
@@ -144,8 +149,11 @@ impl Disk {
         let booted = said.contains("BOOT").then(|| {
             // A line for each word, because a terminal wraps long ones.
             let start = said.rfind("WORD (hd0").unwrap();
-            let words: Vec<&str> =
-                said[start..].lines().filter_map(|line| line.strip_prefix("WORD ")).collect();
+            let words: Vec<&str> = said[start..]
+                .lines()
+                .filter_map(|line| line.strip_prefix("WORD "))
+                .filter(|word| !word.is_empty())
+                .collect();
             let slot = if words.contains(&"gybe.slot=b") { Slot::B } else { Slot::A };
             let trial = words.contains(&"gybe.trial=1");
             let partition = match slot {
@@ -154,7 +162,7 @@ impl Disk {
             };
             let hash = format!("roothash={slot}0");
             let argument = format!("gybe.slot={slot}");
-            let mut expected = vec![partition, "quiet", &hash, &argument];
+            let mut expected = vec![partition, "quiet", ODD, &hash, &argument];
             expected.extend(trial.then_some("gybe.trial=1"));
             expected.push("gybe.loader=1");
             assert_eq!(words[..expected.len()], expected, "{said}");

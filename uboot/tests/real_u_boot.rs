@@ -31,6 +31,9 @@ fn tool(name: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{name} {arguments:?}: {output:?}");
 }
 
+/// Every character that a signed command line may have besides letters and digits.
+const ODD: &str = "odd=!#$%&()*+,-./:;<=>?@[]^_`{|}~";
+
 /// A disk with the environment and the script, and two boot targets.
 struct Disk {
     folder: tempfile::TempDir,
@@ -82,7 +85,7 @@ impl Disk {
         }
         for (index, slot) in [(2, "a"), (3, "b")] {
             let env = "# GRUB Environment Block\ngybe_format=1\n";
-            let env = format!("{env}gybe_cmdline=quiet roothash={slot}0\n");
+            let env = format!("{env}gybe_cmdline=quiet {ODD} roothash={slot}0\n");
             fs::write(path("slot.env"), format!("{env:#<1024}")).unwrap();
             copy(index, "slot.env", "gybe.env");
             for name in ["vmlinuz", "initrd.img"] {
@@ -146,7 +149,8 @@ impl Disk {
         let booted = said.lines().find_map(|line| line.strip_prefix("bootargs=")).map(|line| {
             let slot = if line.contains("gybe.slot=b") { Slot::B } else { Slot::A };
             let trial = if line.contains("gybe.trial=1") { " gybe.trial=1" } else { "" };
-            let expected = format!("quiet roothash={slot}0 gybe.slot={slot}{trial} gybe.loader=1 ");
+            let expected =
+                format!("quiet {ODD} roothash={slot}0 gybe.slot={slot}{trial} gybe.loader=1 ");
             assert!(line.starts_with(&expected), "{line}");
             (slot, !trial.is_empty())
         });
