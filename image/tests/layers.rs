@@ -76,7 +76,7 @@ fn make_folder(root: &Path) {
     symlink("t".repeat(300), root.join("long link")).unwrap();
     symlink("plain", root.join("link")).unwrap();
     judge(Command::new("mkfifo").arg(root.join("fifo")));
-    for (name, mode) in [("setuid", 0o4755), ("sticky", 0o1777), ("none", 0)] {
+    for (name, mode) in [("setuid", 0o4755), ("sticky", 0o1777), ("private", 0o400)] {
         fs::set_permissions(file(name, b"x"), fs::Permissions::from_mode(mode)).unwrap();
     }
     // Holes in front, between and at the end; more parts than a header has places for.
