@@ -5,13 +5,14 @@
 //! | cut during | environment | inactive slot | next boot |
 //! |---|---|---|---|
 //! | 1. [`Install::begin`]: environment stored | slot good, or unbootable | as it was | running slot |
-//! | 2. first blocks zeroed, draft trailer | unbootable | loadable in no loader from here on | running slot |
+//! | 2. first blocks zeroed, `boot`'s first of all | unbootable | loadable in no loader from here on | running slot |
 //! | 3. [`Install::write`] … | unbootable | first blocks zero | running slot |
 //! | 4. [`Install::prove`]: tree, trailer, read-back | unbootable | first blocks zero | running slot |
 //! | 5. first blocks, `boot`'s last | unbootable | whole once `boot`'s is written | running slot |
 //! | 6. [`Proven::arm`] | unbootable, or on trial | whole | running slot, or a counted trial |
 //!
-//! An environment that is lost or lies can only choose among loadable slots: until step 5 ends the
+//! What a loader or kernel needs of a first block lies in one of its sectors, which reaches a medium
+//! whole or not at all. An environment that is lost or lies can only choose among loadable slots: until step 5 ends the
 //! inactive one is not loadable, and from then on every byte of it is known to be right.
 
 mod begin;
@@ -80,6 +81,15 @@ impl<W> Install<'_, W> {
     #[must_use]
     pub const fn trailer(&self) -> &Trailer {
         &self.trailer
+    }
+
+    /// All targets, those that a loader reads last.
+    fn boot_last(&self) -> Vec<TargetIndex, TARGETS_MAX> {
+        let chosen = |boot: bool| {
+            let shapes = (0u16..).map(TargetIndex).zip(&self.shapes);
+            shapes.filter(move |(_, shape)| shape.boot == boot).map(|(target, _)| target)
+        };
+        chosen(false).chain(chosen(true)).collect()
     }
 
     fn target(&self, index: TargetIndex) -> Option<&Shape> {

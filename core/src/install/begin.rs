@@ -92,21 +92,19 @@ impl<'m, W: WriteBlocks> Install<'m, W> {
         let cleared = state.clear(slot, running).map_err(BeginError::Transition)?;
 
         environment.store(&cleared).map_err(BeginError::Environment)?;
+        targets.iter_mut().for_each(|inactive| inactive.first = None);
         let mut install = Self { slot, targets, shapes, trailer };
         install.disable().map_err(BeginError::Install)?;
         Ok(install)
     }
 
     /// Zeroes every target's first block, where file systems keep what makes them mountable, and
-    /// leaves a draft trailer as a hint for the next attempt.
+    /// leaves a draft trailer as a hint for the next attempt. `boot` comes first: a loader that has
+    /// lost its environment must not find a kernel whose root is gone already.
     fn disable(&mut self) -> Result<(), InstallError<W::Error>> {
-        for (target, inactive) in (0u16..).map(TargetIndex).zip(self.targets.iter_mut()) {
-            let index = BlockIndex(0);
-            let medium = &mut inactive.medium;
-            let failed = |cause| InstallError::Write { target, index, cause };
-            medium.write(index, &[[0; BLOCK_LEN]]).map_err(failed)?;
-            medium.flush().map_err(|cause| InstallError::Flush { target, cause })?;
-            inactive.first = None;
+        for target in self.boot_last().into_iter().rev() {
+            self.put(target, BlockIndex(0), &[[0; BLOCK_LEN]])?;
+            self.flush(target)?;
         }
         self.write_footer()?;
         self.flush(TargetIndex(0))

@@ -1,6 +1,6 @@
 //! Reading a slot back from the medium, and what only that can make.
 
-use super::{Inactive, Install, InstallError, Shape};
+use super::{Inactive, Install, InstallError};
 use crate::block::{BLOCK_LEN, Block, BlockIndex, ReadBlocks, WriteBlocks};
 use crate::boot::{BootEnv, BootState, TransitionError};
 use crate::chunk::TargetIndex;
@@ -93,13 +93,7 @@ impl<W: WriteBlocks> Install<'_, W> {
         self.flush(TargetIndex(0))?;
         self.check_behind()?;
 
-        let boot_last = |boot: bool| {
-            let chosen = move |(_, shape): &(_, &Shape)| shape.boot == boot;
-            (0u16..).map(TargetIndex).zip(&self.shapes).filter(chosen).map(|(target, _)| target)
-        };
-        let order: heapless::Vec<_, { crate::config::TARGETS_MAX }> =
-            boot_last(false).chain(boot_last(true)).collect();
-        for target in order {
+        for target in self.boot_last() {
             self.write_first(target)?;
         }
         Ok(Proven { slot: self.slot, release: self.trailer.release })
