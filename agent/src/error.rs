@@ -146,6 +146,9 @@ impl Error {
             {
                 "run it as root"
             }
+            Self::Transition(TransitionError::RunningNotGood { .. }) => {
+                "keep what runs with gybe commit, or give it up with gybe rollback"
+            }
             Self::NoReference => "run gybe switch REF once, or set reference in the configuration",
             Self::State(StateError::Held { .. }) => {
                 "wait for it to end, gybe status shows the rest"

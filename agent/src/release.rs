@@ -33,10 +33,7 @@ impl Package {
     /// # Errors
     /// [`Refusal`] says why not.
     pub fn open(&self, policy: &Policy<'_>) -> Result<Release<'_>, Refusal> {
-        let mut verifier = Verifier::new(policy, self.digest);
-        if let Some(index) = &self.index {
-            verifier = verifier.with_index(index)?;
-        }
+        let mut verifier = self.verifier(policy, self.index.as_deref())?;
         let mut scratch = vec![0; SCRATCH_LEN];
         for document in &self.documents {
             // Why one does not count is kept by the verifier, and said at the end if it matters.
@@ -47,6 +44,42 @@ impl Package {
         let manifest = verifier.finish(&self.manifest);
         let manifest = manifest.map_err(|cause| Refusal::Policy { why: cause.to_string() })?;
         Ok(Release::open(manifest, &self.config)?)
+    }
+
+    /// Lets go of what does not help the release to pass, so that strangers' documents take no room
+    /// in a slot. What is left passes just as well.
+    ///
+    /// # Errors
+    /// [`Refusal`], when it does not pass at all.
+    pub fn settle(&mut self, policy: &Policy<'_>) -> Result<(), Refusal> {
+        if self.index.is_some() {
+            let index = self.index.take();
+            if self.open(policy).is_err() {
+                self.index = index;
+            }
+        }
+        self.open(policy)?;
+        let mut scratch = vec![0; SCRATCH_LEN];
+        let counts: Vec<bool> = {
+            let mut verifier = self.verifier(policy, self.index.as_deref())?;
+            let offered = self.documents.iter();
+            offered.map(|it| verifier.offer(it.candidate(), &mut scratch).is_ok()).collect()
+        };
+        let mut counts = counts.into_iter();
+        self.documents.retain(|_| counts.next().unwrap_or(true));
+        Ok(())
+    }
+
+    fn verifier<'p>(
+        &self,
+        policy: &'p Policy<'p>,
+        index: Option<&[u8]>,
+    ) -> Result<Verifier<'p>, Refusal> {
+        let verifier = Verifier::new(policy, self.digest);
+        Ok(match index {
+            Some(index) => verifier.with_index(index)?,
+            None => verifier,
+        })
     }
 }
 

@@ -7,7 +7,7 @@ mod fixture;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 
-use fixture::{Device, Recipe, config};
+use fixture::{Device, Recipe, Signed, config};
 use serde_json::json;
 
 const FAILED: i32 = 1;
@@ -98,6 +98,30 @@ fn what_is_not_meant_for_the_device_is_refused_and_changes_nothing() {
     assert_eq!(device.status(), before);
     let slot = fs::read(device.partition("root_b")).unwrap();
     assert!(slot.iter().all(|&byte| byte == 0), "something was written to the inactive slot");
+}
+
+#[test]
+fn a_signature_over_an_index_is_one_over_the_release_in_the_slot_too() {
+    let one = Recipe::new("1.0.0", 1).seal();
+    let two = Recipe { signed: Signed::Index, ..Recipe::new("2.0.0", 2).changed(1) }.seal();
+    let device = Device::with(&one);
+    device.gybe(&["install", &two.source()]).done();
+    device.boots("b", &two, true);
+    device.gybe(&["commit"]).done();
+    device.gybe(&["verify", "--slots"]).done();
+}
+
+#[test]
+fn a_running_trial_is_kept_or_given_up_before_the_next() {
+    let one = Recipe::new("1.0.0", 1).seal();
+    let two = Recipe::new("2.0.0", 2).changed(1).seal();
+    let device = Device::with(&one);
+    device.gybe(&["install", &two.source()]).done();
+    device.boots("b", &two, true);
+    let three = Recipe::new("3.0.0", 3).changed(2).seal();
+    let hint = "hint: keep what runs with gybe commit";
+    device.gybe(&["install", &three.source()]).ended(FAILED, hint);
+    assert_eq!(device.status()["a"]["release"]["version"], "1.0.0");
 }
 
 #[test]

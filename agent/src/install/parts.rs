@@ -5,7 +5,7 @@ use gybe_core::block::{BLOCK_LEN, Block, WriteBlocks};
 use gybe_core::digest::{Digest, Hasher};
 use gybe_core::install::Install;
 use gybe_core::release::Release;
-use gybe_core::trailer::{PARTS, PartName, SIGNATURES_LEN_MAX, encode_signature};
+use gybe_core::trailer::{PARTS, PartName, SIGNATURES_LEN_MAX, Signature, encode_signature};
 use gybe_oci::Blob;
 
 use super::recipe::ReadRecipe;
@@ -31,6 +31,10 @@ impl<'a> Parts<'a> {
         for document in &package.documents {
             let signature = Document::signature(document);
             encode_signature(&signature, &mut |piece| signatures.extend_from_slice(piece));
+        }
+        if let Some(index) = &package.index {
+            let index = Signature::Index(index);
+            encode_signature(&index, &mut |piece| signatures.extend_from_slice(piece));
         }
         if signatures.len() > SIGNATURES_LEN_MAX {
             let (len, limit) = (signatures.len(), SIGNATURES_LEN_MAX);

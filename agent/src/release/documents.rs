@@ -58,16 +58,22 @@ impl Document {
         }
     }
 
-    /// The documents in a trailer.
-    pub(super) fn from_trailer(part: &[u8]) -> Vec<Self> {
+    /// The documents in a trailer, and the index that they may be over.
+    pub(super) fn from_trailer(part: &[u8]) -> (Vec<Self>, Option<Vec<u8>>) {
+        let mut index = None;
         let documents = Signatures::new(part).filter_map(|signature| match signature {
             Signature::Simple { payload, signature } => {
                 let signature = std::str::from_utf8(signature).ok()?.to_owned();
                 Some(Self::Simple { payload: payload.to_owned(), signature })
             }
             Signature::Bundle(json) => Some(Self::Bundle(json.to_owned())),
+            Signature::Index(bytes) => {
+                index = Some(bytes.to_owned());
+                None
+            }
         });
-        documents.take(CANDIDATES_MAX).collect()
+        let documents = documents.take(CANDIDATES_MAX).collect();
+        (documents, index)
     }
 
     /// The documents that a signature's `manifest` names, at most `room`. What cannot be read is

@@ -49,6 +49,7 @@ impl Held {
         }
         let parsed = Manifest::parse(&manifest)?;
         let version = parsed.version.to_owned();
+        let (documents, index) = Document::from_trailer(&signatures);
         let mut boot = RunningPartition::open(&paths.boot)?;
         let is_loadable = has_first_block(&mut root)? && has_first_block(&mut boot)?;
         Ok(Self {
@@ -58,13 +59,7 @@ impl Held {
             root_hash: parsed.root_hash,
             sequence: parsed.sequence,
             rollback_index: parsed.rollback_index,
-            package: Package {
-                digest,
-                config,
-                documents: Document::from_trailer(&signatures),
-                index: None,
-                manifest,
-            },
+            package: Package { digest, config, documents, index, manifest },
         })
     }
 

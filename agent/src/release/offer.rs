@@ -9,7 +9,7 @@ use gybe_core::release::Release;
 use gybe_core::trust::{CANDIDATES_MAX, Policy};
 use gybe_oci::{INDEX_LEN_MAX, Layout, LayoutError, Platform, Reference, ReferenceError};
 
-use super::{Document, Package};
+use super::{Document, Package, Refusal};
 use crate::error::Error;
 
 /// A source that was opened, and the bytes in it that decide whether the release is believed.
@@ -74,8 +74,19 @@ impl Offer {
     /// # Errors
     /// [`Error::Refused`] names the source and says why not.
     pub fn open_release(&self, policy: &Policy<'_>) -> Result<Release<'_>, Error> {
-        let refused = |cause| Error::Refused { source_name: self.source.clone(), cause };
-        self.package.open(policy).map_err(refused)
+        self.package.open(policy).map_err(|cause| self.refused(cause))
+    }
+
+    /// Keeps of the package what the slot is to hold.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], when the release does not pass.
+    pub fn settle(&mut self, policy: &Policy<'_>) -> Result<(), Error> {
+        self.package.settle(policy).map_err(|cause| self.refused(cause))
+    }
+
+    fn refused(&self, cause: Refusal) -> Error {
+        Error::Refused { source_name: self.source.clone(), cause }
     }
 }
 

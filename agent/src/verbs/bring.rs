@@ -51,11 +51,15 @@ pub(super) struct Brought {
 pub(super) fn bring(
     session: &mut Session,
     memory: &mut Memory,
-    offer: &Offer,
+    offer: &mut Offer,
     order: Order,
 ) -> Result<Brought, Error> {
     let slot = session.slots.inactive(order.slot)?;
+    // Asked before anything is looked at: what runs must be kept or given up first.
+    session.boot.clear(slot, session.slots.running_slot())?;
     let policy = session.policy()?;
+    offer.settle(&policy)?;
+    let offer = &*offer;
     let release = offer.open_release(&policy)?;
     check_loader(session, &release)?;
     session.prepare_environment()?;

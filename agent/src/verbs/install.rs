@@ -14,10 +14,10 @@ pub(super) fn run(root: &Root, asked: &Install) -> Result<Exit, Error> {
     // Said before anything is read from the source: what was typed cannot be right.
     session.slots.inactive(writing.slot)?;
     let mut memory = session.memory()?;
-    let offer = Offer::open(&asked.source)?;
+    let mut offer = Offer::open(&asked.source)?;
     let arm = if writing.no_arm { Arm::Later } else { Arm::Now };
     let order = Order { slot: writing.slot, arm, progress: writing.progress };
-    let brought = bring(&mut session, &mut memory, &offer, order)?;
+    let brought = bring(&mut session, &mut memory, &mut offer, order)?;
     report::brought(&brought, writing.report);
     Ok(if brought.armed { Exit::RebootNeeded } else { Exit::Done })
 }

@@ -29,7 +29,7 @@ pub(super) fn run(root: &Root, asked: &Switch) -> Result<Exit, Error> {
     session.slots.inactive(None)?;
     let mut memory = session.memory()?;
     let reference = anywhere(&asked.reference)?;
-    let offer = Offer::open(&reference)?;
+    let mut offer = Offer::open(&reference)?;
     // What is not for this device is not tracked.
     let candidate = Candidate::read(&session, &offer)?;
     memory.insist(|state| state.reference = Some(reference.clone()))?;
@@ -44,7 +44,7 @@ pub(super) fn run(root: &Root, asked: &Switch) -> Result<Exit, Error> {
         return Ok(Exit::Done);
     }
     let order = Order { slot: None, arm: Arm::Now, progress: asked.progress };
-    let brought = bring(&mut session, &mut memory, &offer, order)?;
+    let brought = bring(&mut session, &mut memory, &mut offer, order)?;
     report::brought(&brought, asked.report);
     if asked.apply {
         session.reboot()?;

@@ -28,7 +28,7 @@ pub(super) fn run(root: &Root, asked: &Upgrade) -> Result<Exit, Error> {
     let mut session = Session::open(root)?;
     let mut memory = session.memory()?;
     let reference = update::reference(&session, memory.state())?;
-    let offer = Offer::open(&reference)?;
+    let mut offer = Offer::open(&reference)?;
     let candidate = Candidate::read(&session, &offer)?;
     match update::decide(&session, memory.state(), &candidate, failures) {
         Decision::Update => {}
@@ -46,7 +46,7 @@ pub(super) fn run(root: &Root, asked: &Upgrade) -> Result<Exit, Error> {
     }
     let arm = if asked.download_only { Arm::Later } else { Arm::Now };
     let order = Order { slot: None, arm, progress: asked.progress };
-    let brought = bring(&mut session, &mut memory, &offer, order)?;
+    let brought = bring(&mut session, &mut memory, &mut offer, order)?;
     report::brought(&brought, asked.report);
     if !brought.armed {
         return Ok(Exit::Done);

@@ -45,6 +45,13 @@ struct VerifiedSlot {
     problem: Option<String>,
 }
 
+impl VerifiedSlot {
+    /// Whether it may be booted. A slot that promises nothing breaks no promise.
+    const fn promises(&self) -> bool {
+        matches!(self.state, StateWord::Good | StateWord::Trial | StateWord::Proven)
+    }
+}
+
 pub(super) fn run(root: &Root, verify: &Verify) -> Result<Exit, Error> {
     let session = Session::open(root)?;
     match &verify.source {
@@ -103,11 +110,14 @@ fn verify_slots(session: &Session, report: Report) -> Exit {
         output::json(&VerifiedSlots { version: 1, slots });
     } else {
         for found in slots {
-            let slot = Slot::from(found.slot);
+            let (slot, promises) = (Slot::from(found.slot), found.promises());
             let version = found.release.map_or_else(String::new, |release| release.version);
             match found.problem {
                 None => output::data(format_args!("slot {slot} is what was signed: {version}")),
-                Some(why) => output::data(format_args!("slot {slot} is not: {why}")),
+                Some(why) if promises => {
+                    output::data(format_args!("slot {slot} is not what was signed: {why}"));
+                }
+                Some(why) => output::data(format_args!("slot {slot} promises nothing: {why}")),
             }
         }
     }

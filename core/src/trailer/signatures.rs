@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Kind 1 is the payload of a simple signing, followed by kind 2, its signature in base64. Kind 3
-//! is a Sigstore bundle. All numbers are little-endian.
+//! is a Sigstore bundle. Kind 4 is the index that was signed in place of the manifest that it lists.
+//! All numbers are little-endian.
 
 /// The most bytes the part may have.
 pub const SIGNATURES_LEN_MAX: usize = 256 * 1024;
@@ -14,6 +15,7 @@ pub const SIGNATURES_LEN_MAX: usize = 256 * 1024;
 const PAYLOAD: u8 = 1;
 const SIGNATURE: u8 = 2;
 const BUNDLE: u8 = 3;
+const INDEX: u8 = 4;
 
 /// A document that may carry a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub enum Signature<'a> {
     },
     /// A Sigstore bundle.
     Bundle(&'a [u8]),
+    /// No signature itself, but the index that one of them is over.
+    Index(&'a [u8]),
 }
 
 /// Gives the bytes of `signature`'s entry to `put`, piece by piece.
@@ -42,6 +46,7 @@ pub fn encode(signature: &Signature<'_>, put: &mut impl FnMut(&[u8])) {
             entry(SIGNATURE, signature);
         }
         Signature::Bundle(bundle) => entry(BUNDLE, bundle),
+        Signature::Index(index) => entry(INDEX, index),
     }
 }
 
@@ -77,6 +82,7 @@ impl<'a> Iterator for Signatures<'a> {
                 Some(Signature::Simple { payload, signature })
             }
             (BUNDLE, bundle) => Some(Signature::Bundle(bundle)),
+            (INDEX, index) => Some(Signature::Index(index)),
             _ => None,
         }
     }
