@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use fixture::{Ended, Recipe, Release, trust_files};
+use fixture::{Device, Ended, Recipe, Release, trust_files};
 use gybe_agent::device::identity::DeviceNumber;
 use gybe_agent::device::sysfs::Sysfs;
 use serde_json::{Value, json};
@@ -214,6 +214,38 @@ fn an_environment_that_is_kept_read_only_is_writable_only_while_it_is_written() 
     assert_eq!(machine.status(line)["b"]["state"], "trial");
     let state = machine.shell(line, &read_only, "rollback --json").done().json();
     assert_eq!(state["done"], "trial-cancelled");
+}
+
+#[test]
+fn a_medium_that_is_full_says_which_block_and_the_next_install_goes_on() {
+    if !is_possible() {
+        return;
+    }
+    let one = Recipe::new("1.0.0", 1).seal();
+    let two = Recipe::new("2.0.0", 2).changed(9).seal();
+    let device = Device::with(&one);
+    let (folder, source) = (device.root().display(), two.source());
+    let gybe = format!("{} --root {folder}", env!("CARGO_BIN_EXE_gybe"));
+    // Slot B lies on a file system that has room for half of it, and then for all.
+    let script = format!(
+        "set -e; mkdir {folder}/full; mount -t tmpfs -o size=600k none {folder}/full
+         mv {folder}/dev/root_b {folder}/full/; ln -s ../full/root_b {folder}/dev/root_b
+         ! {gybe} install {source}
+         {gybe} status --json
+         mount -o remount,size=10m {folder}/full
+         {gybe} install {source} --json"
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
+    let ended = Ended::of(&command.env_remove("GYBE_LOG").output().unwrap());
+    let ended = ended.ended(0, "No space left on device").ended(0, "cannot write block");
+    let reports: Vec<Value> =
+        ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [status, report] = reports.as_slice() else { panic!("{ended:#?}") };
+    assert_eq!(status["a"]["state"], "good");
+    assert_eq!((&status["b"]["state"], &status["next_boot"]), (&json!("unbootable"), &json!("a")));
+    assert_eq!(report["armed"], true);
+    assert!(report["cost"]["skipped_bytes"].as_u64().unwrap() > 0, "{report}");
 }
 
 #[test]
