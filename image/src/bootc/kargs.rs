@@ -95,6 +95,9 @@ pub fn check(argument: &str) -> Result<(), ArgumentError> {
     if let Some(character) = argument.chars().find(|c| !stays_as_it_is(*c)) {
         return Err(ArgumentError::Character { argument: argument.into(), character });
     }
+    if let Some(word) = argument.split(' ').find(|word| word.starts_with(['/', '('])) {
+        return Err(ArgumentError::Path { argument: word.into() });
+    }
     match argument.split(' ').find(|argument| is_reserved(argument)) {
         Some(argument) => Err(ArgumentError::Reserved { argument: argument.into() }),
         None => Ok(()),
@@ -193,6 +196,12 @@ pub enum ArgumentError {
         argument: String,
         /// The first such character in it.
         character: char,
+    },
+    /// It begins like a path, which GRUB would look up.
+    #[error("kernel argument {argument:?} begins with / or (, which GRUB takes for a path")]
+    Path {
+        /// The argument.
+        argument: String,
     },
     /// It is gybe's to say.
     #[error("kernel argument {argument:?} is gybe's to set, an image must not")]

@@ -178,6 +178,8 @@ fn wrong_kernel_arguments_are_refused_with_their_file() {
         ("kargs = ['rd.systemd.verity=0']", "is gybe's to set"),
         ("kargs = ['gybe.slot=b']", "is gybe's to set"),
         ("kargs = ['a -- single']", "\"--\" is gybe's to set"),
+        ("kargs = ['a /b*']", "\"/b*\" begins with / or (, which GRUB takes for a path"),
+        ("kargs = ['(hd0)']", "\"(hd0)\" begins with / or ("),
     ] {
         let refused = refusal(&[&format!("usr/lib/bootc/kargs.d/10-a.toml={text}")]);
         assert!(refused.starts_with("/usr/lib/bootc/kargs.d/10-a.toml: "), "{refused}");
