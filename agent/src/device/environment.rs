@@ -3,21 +3,28 @@
 mod file;
 
 use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use gybe_core::boot::{BootEnv, BootState, Loaded};
 use gybe_uboot::{Area, FILE_LEN, FwEnv, FwEnvError};
+use tracing::debug;
 
 pub use file::{EnvironmentFile, EnvironmentFileError};
 
 use crate::config::{Bootloader, DocumentError, document};
 use crate::root::Root;
 
+/// What `fw_setenv` of libubootenv 0.3 locks while it writes.
+const FW_ENV_LOCK: &str = "/var/lock/fw_printenv.lock";
+
 /// The boot environment that the configuration names.
 #[derive(Debug)]
 pub struct AnyEnvironment {
     back_end: BackEnd,
     copies: [EnvironmentFile; 2],
+    /// What programs of others lock while they write this environment.
+    lock: Option<PathBuf>,
 }
 
 /// One of the boot environments we know.
@@ -43,13 +50,13 @@ impl AnyEnvironment {
                 let copies = [environment.clone(), safe.into()].map(whole);
                 let [live, safe] = copies.clone();
                 let back_end = BackEnd::Grub(gybe_grub::Environment::new(live, safe));
-                Ok(Self { back_end, copies })
+                Ok(Self { back_end, copies, lock: None })
             }
             Bootloader::UbootFile { file } => {
                 let copies = [file.clone(), second_file(file)].map(whole);
                 let buffers = [vec![0; FILE_LEN], vec![0; FILE_LEN]];
                 let uboot = gybe_uboot::Environment::files(copies.clone(), buffers);
-                Ok(Self { back_end: BackEnd::Uboot(uboot), copies })
+                Ok(Self { back_end: BackEnd::Uboot(uboot), copies, lock: None })
             }
             Bootloader::UbootRedundant { fw_env } => {
                 let path = root.path(fw_env);
@@ -63,7 +70,8 @@ impl AnyEnvironment {
                     |area: Area<'_>| EnvironmentFile::new(root, area.device.into(), area.offset);
                 let copies = [areas.first, areas.second].map(open);
                 let uboot = gybe_uboot::Environment::redundant(copies.clone(), buffers);
-                Ok(Self { back_end: BackEnd::Uboot(uboot), copies })
+                let lock = Some(root.path(FW_ENV_LOCK));
+                Ok(Self { back_end: BackEnd::Uboot(uboot), copies, lock })
             }
         }
     }
@@ -97,9 +105,23 @@ impl BootEnv for AnyEnvironment {
     }
 
     fn store(&mut self, state: &BootState) -> Result<(), EnvironmentError> {
+        // Held to the end: the store reads the variables of others and writes them again.
+        let _lock = self.lock.as_deref().and_then(lock);
         match &mut self.back_end {
             BackEnd::Grub(grub) => Ok(grub.store(state)?),
             BackEnd::Uboot(uboot) => Ok(uboot.store(state)?),
+        }
+    }
+}
+
+/// Waits for the lock, and holds it. Where there is no place for one, nobody else takes it either.
+fn lock(path: &Path) -> Option<File> {
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    match opened.and_then(|file| file.lock().map(|()| file)) {
+        Ok(file) => Some(file),
+        Err(cause) => {
+            debug!(path = %path.display(), %cause, "environment written without a lock");
+            None
         }
     }
 }

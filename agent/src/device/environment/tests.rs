@@ -1,6 +1,7 @@
 //! Every back end on real files.
 
 use std::fs;
+use std::process::Command;
 
 use gybe_core::boot::Health;
 use gybe_core::slot::Slot;
@@ -81,4 +82,43 @@ fn an_environment_that_nobody_can_read_says_where_it_lies() {
 fn a_second_file_keeps_its_extension() {
     assert_eq!(second_file(Path::new("/boot/gybe.env")), Path::new("/boot/gybe2.env"));
     assert_eq!(second_file(Path::new("/boot/state")), Path::new("/boot/state2"));
+}
+
+/// The judge: libubootenv makes the environment, and reads what we stored in it.
+#[test]
+fn fw_printenv_reads_what_was_stored_and_its_lock_is_taken() {
+    let (_folder, root) = device();
+    let config = root.path("/etc/fw_env.config");
+    let env = root.path("/dev/env");
+    let areas = format!("{0} 0x0 0x1000\n{0} 0x1000 0x1000\n", env.display());
+    let own = root.path("/etc/own.config");
+    fs::write(&own, areas).unwrap();
+    let tool = |tool: &str, arguments: &[&str]| {
+        let output = Command::new(tool).arg("-c").arg(&own).args(arguments).output();
+        let output = output.unwrap_or_else(|cause| {
+            panic!("cannot run {tool}: {cause}; run: cargo full-test, which installs it")
+        });
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let defaults = root.path("/etc/defaults");
+    fs::write(&defaults, "bootdelay=2\n").unwrap();
+    let defaults = defaults.to_string_lossy();
+    assert!(tool("fw_setenv", &["-f", &defaults, "bootdelay", "3"]).0);
+
+    fs::create_dir_all(root.path("/var/lock")).unwrap();
+    let fw_env = config.strip_prefix(root.path("/")).unwrap();
+    let redundant = Bootloader::UbootRedundant { fw_env: Path::new("/").join(fw_env) };
+    let mut environment = AnyEnvironment::open(&root, &redundant).unwrap();
+    assert_eq!(environment.load().unwrap(), Loaded { state: None, health: Health::CopyDamaged });
+    let state = BootState::factory(Some(Slot::A)).arm(Slot::B, 2).unwrap();
+    environment.store(&state).unwrap();
+    assert!(root.path(FW_ENV_LOCK).exists());
+    let (_, printed) = tool("fw_printenv", &[]);
+    for line in ["bootdelay=3", "gybe_order=a", "gybe_try=b", "gybe_tries=2"] {
+        assert!(printed.lines().any(|found| found == line), "{line} is not in {printed}");
+    }
+    assert!(tool("fw_setenv", &["gybe_tries", "1"]).0);
+    let spent = environment.load().unwrap();
+    assert_eq!(spent.health, Health::Whole);
+    assert_eq!(spent.state.unwrap().trial.unwrap().tries_left, 1);
 }
