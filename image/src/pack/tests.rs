@@ -73,9 +73,10 @@ fn unpack(done: &Done<Vec<u8>>) -> Vec<Vec<u8>> {
     let targets = (0u16..)
         .zip(&done.targets)
         .map(|(index, target)| (Part::Target(TargetIndex(index)), target.blocks));
-    // Targets of nothing but zeros make a pack without frames, which no release would list.
-    let pack = (Part::Pack(PackId(0)), done.frames.len() as u64);
-    let parts = targets.chain([pack].into_iter().filter(|(_, frames)| *frames > 0));
+    // Targets of nothing but zeros make a pack without frames, which is no part of a recipe.
+    let frames = done.frames.len() as u64;
+    let pack = (frames > 0).then_some((Part::Pack(PackId(0)), frames));
+    let parts = targets.chain(pack);
     let table = &recipe.bytes[..recipe.table_len];
     let table = Table::parse(table, &recipe.table_digest, parts).unwrap();
     assert_eq!(table.recipe_len(), recipe.bytes.len() as u64);
