@@ -100,9 +100,6 @@ pub struct SlotPaths {
 }
 
 impl SlotPaths {
-    /// The names that [`SlotPaths::target`] knows, in the order of writing.
-    pub const TARGETS: [&str; 2] = ["root", "boot"];
-
     /// The partition of the target named `name`.
     #[must_use]
     pub fn target(&self, name: &str) -> Option<&Path> {

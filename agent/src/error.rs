@@ -5,6 +5,7 @@ use std::io;
 use gybe_core::boot::TransitionError;
 use gybe_core::install::{ArmError, InstallError};
 use gybe_core::slot::Slot;
+use gybe_oci::{LayoutError, Problem};
 
 use crate::cli::Exit;
 use crate::config::ConfigError;
@@ -124,11 +125,17 @@ impl Error {
             Self::Refused { .. }
             | Self::Loader { .. }
             | Self::Slots(SlotsError::RunningNamed { .. })
-            | Self::Partition(PartitionError::Running { .. }) => Exit::Refused,
+            | Self::Offer(OfferError::Layout(LayoutError {
+                problem: Problem::NoPlatform { .. },
+                ..
+            })) => Exit::Refused,
             Self::Slots(SlotsError::NoneRuns) | Self::Offer(OfferError::Reference(_)) => {
                 Exit::Usage
             }
-            _ => Exit::Failed,
+            _ => match self.partition() {
+                Some(PartitionError::Running { .. }) => Exit::Refused,
+                _ => Exit::Failed,
+            },
         }
     }
 
@@ -140,21 +147,41 @@ impl Error {
             Self::Slots(SlotsError::RunningNamed { .. }) => {
                 "leave out --slot: the other slot is the one to write"
             }
-            Self::Partition(PartitionError::Mounted { .. }) => "unmount it first",
-            Self::Partition(PartitionError::Open { cause, .. })
-                if cause.kind() == io::ErrorKind::PermissionDenied =>
-            {
-                "run it as root"
-            }
             Self::Transition(TransitionError::RunningNotGood { .. }) => {
                 "keep what runs with gybe commit, or give it up with gybe rollback"
             }
+            Self::Environment(EnvironmentError::Grub(
+                gybe_grub::EnvironmentError::BothDamaged { .. },
+            )) => "make both files anew with grub-editenv FILE create, as from the factory",
+            Self::Environment(EnvironmentError::Uboot(
+                gybe_uboot::EnvironmentError::BothDamaged { .. },
+            )) => "let U-Boot write a new environment with saveenv",
             Self::NoReference => "run gybe switch REF once, or set reference in the configuration",
             Self::State(StateError::Held { .. }) => {
-                "wait for it to end, gybe status shows the rest"
+                "wait for it to end; gybe status works meanwhile"
             }
-            _ => return None,
+            _ => return self.partition().and_then(partition_hint),
         };
         Some(hint)
+    }
+
+    /// The partition's part in it.
+    const fn partition(&self) -> Option<&PartitionError> {
+        match self {
+            Self::Partition(cause) | Self::Install(install::InstallError::Partition(cause)) => {
+                Some(cause)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn partition_hint(cause: &PartitionError) -> Option<&'static str> {
+    match cause {
+        PartitionError::Mounted { .. } => Some("unmount it first"),
+        PartitionError::Open { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => {
+            Some("run it as root")
+        }
+        _ => None,
     }
 }

@@ -88,6 +88,7 @@ fn what_is_not_meant_for_the_device_is_refused_and_changes_nothing() {
     for (release, why) in [
         (Recipe { key: other, ..two.clone() }, "0 of 1 required signatures"),
         (Recipe { compatible: "acme-camera", ..two.clone() }, "release is for \"acme-camera\""),
+        (Recipe { architecture: "s390x", ..two.clone() }, "linux/s390x"),
         (Recipe { rollback_index: 0, ..two.clone() }, "rollback index of the release is 0"),
     ] {
         let release = release.seal();
@@ -146,7 +147,7 @@ fn the_running_slot_is_never_the_one_to_write() {
     // A mistake in the configuration does not make it writable either.
     fs::remove_file(device.partition("root_b")).unwrap();
     std::os::unix::fs::symlink("root_a", device.partition("root_b")).unwrap();
-    device.gybe(&["install", &two.source()]).ended(FAILED, "belongs to the running slot");
+    device.gybe(&["install", &two.source()]).ended(REFUSED, "belongs to the running slot");
     let held = fs::read(device.partition("root_a")).unwrap();
     assert_eq!(&held[..one.root.len() * 4096], one.root.as_flattened());
 }
@@ -157,7 +158,8 @@ fn a_slot_that_cannot_be_written_is_left_alone() {
     let two = Recipe::new("2.0.0", 2).changed(1).seal();
     let device = Device::with(&one);
     device.write("proc/mounts", "/dev/root_b /mnt erofs ro 0 0\n");
-    device.gybe(&["install", &two.source()]).ended(FAILED, "is mounted at /mnt");
+    let mounted = device.gybe(&["install", &two.source()]).ended(FAILED, "is mounted at /mnt");
+    assert!(mounted.stderr.ends_with("hint: unmount it first\n"), "{mounted:#?}");
     device.write("proc/mounts", "");
     let held = fs::File::open(device.partition("root_b")).unwrap();
     held.lock().unwrap();
@@ -317,7 +319,8 @@ fn an_environment_in_one_copy_works_and_in_none_says_so() {
     assert_eq!(status["environment"]["whole"], false);
     assert_eq!(status["a"]["state"], "unknown");
     assert_eq!(status["next_boot"], json!(null));
-    device.gybe(&["install", &two.source()]).ended(FAILED, "boot environment");
+    let hint = "hint: make both files anew with grub-editenv";
+    device.gybe(&["install", &two.source()]).ended(FAILED, hint);
     device.gybe(&["commit"]).ended(FAILED, "boot environment");
     // A running device whose environment is not there at all has lost it.
     for copy in ["boot/env/grubenv", "boot/env/grubenv.safe"] {

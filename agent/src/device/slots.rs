@@ -96,16 +96,6 @@ impl Slots {
             (None, None) => Err(SlotsError::NoneRuns),
         }
     }
-
-    /// What must never be written: the media of the running slot, whatever they are called.
-    ///
-    /// # Errors
-    /// When one of them cannot be looked at.
-    pub fn running_media(&self) -> Result<Vec<Identity>, SlotsError> {
-        let Some(slot) = self.running_slot() else { return Ok(Vec::new()) };
-        let SlotPaths { root, boot } = self.paths.of(slot);
-        [root, boot].into_iter().map(identity).collect()
-    }
 }
 
 const fn running(slot: Slot, line: CommandLine) -> Running {
