@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use proptest::prelude::*;
+
 use super::*;
 
 const IMAGE: &str = r#"compatible = "acme-gateway"
@@ -160,4 +162,23 @@ fn two_targets_cannot_share_a_partition() {
 fn a_long_file_is_refused_with_both_numbers() {
     let long = format!("#{}", "x".repeat(64 * 1024));
     assert_eq!(message(&long, None), "/usr/lib/gybe/config.toml: is 65537 bytes, limit 65536");
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_configuration_or_an_error(text in "\\PC{0,200}") {
+        let _ = Layer::parse(Path::new("config.toml"), &text);
+    }
+
+    #[test]
+    fn a_mistyped_configuration_is_one_or_an_error(at in 0..IMAGE.len(), byte in 0x20_u8..0x7f) {
+        let mut text = IMAGE.as_bytes().to_vec();
+        text[at] = byte;
+        let text = String::from_utf8(text).unwrap();
+        let file = Path::new("config.toml");
+        match Layer::parse(file, &text).and_then(|layer| layer.finish(file)) {
+            Ok(config) => prop_assert!((TRIES_MIN..=TRIES_MAX).contains(&config.tries)),
+            Err(error) => prop_assert!(error.to_string().starts_with("configuration: ")),
+        }
+    }
 }

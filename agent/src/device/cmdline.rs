@@ -88,7 +88,25 @@ pub enum CommandLineError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_says_something_or_nothing(line in ".{0,200}") {
+            let _ = CommandLine::parse(&line);
+        }
+
+        #[test]
+        fn what_others_append_never_changes_the_slot(junk in "[a-z.]{1,20}(=[ -~]{0,20})?") {
+            // Ours are named in full; nothing that is like them counts.
+            prop_assume!(!junk.contains("gybe.") && !junk.contains("roothash"));
+            let line = CommandLine::parse(&format!("{junk} gybe.slot=a {junk}"));
+            prop_assume!(!junk.split_whitespace().any(|word| word == "--"));
+            prop_assert_eq!(line.map(|line| line.slot), Ok(Some(Slot::A)));
+        }
+    }
 
     const HASH: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 

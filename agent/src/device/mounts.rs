@@ -106,7 +106,28 @@ fn unescape(field: &[u8]) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_table(table in prop::collection::vec(any::<u8>(), 0..200)) {
+            for line in [mountinfo_line, mounts_line] {
+                Mounts::parse(&table, line, &Root::below("/nonexistent".into()));
+            }
+        }
+
+        #[test]
+        fn an_escaped_path_is_unescaped_to_itself(path in prop::collection::vec(any::<u8>(), 0..50)) {
+            let escape = |&byte: &u8| match byte {
+                b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
+                _ => vec![byte],
+            };
+            let escaped: Vec<u8> = path.iter().flat_map(escape).collect();
+            prop_assert_eq!(unescape(&escaped).into_os_string().into_vec(), path);
+        }
+    }
 
     const MOUNTINFO: &[u8] = b"\
 22 1 254:0 / / ro,relatime shared:1 - erofs /dev/mapper/root ro\n\
