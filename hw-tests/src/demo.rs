@@ -3,7 +3,7 @@
 //! Slots and boot environment are plain files below one folder; the loader is a small player over
 //! the same decision that the real boot scripts make. Everything else is what a device runs.
 
-mod device;
+mod boot;
 mod shell;
 mod tamper;
 
@@ -16,8 +16,8 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{full_test, run, sample, say, tree};
-use device::{Device, Userspace};
+use crate::{device::Device, full_test, programs, sample, say, tree};
+use boot::{TRIES, Userspace};
 use shell::{Shell, Trouble};
 
 const USAGE: &str = "usage: cargo demo [--folder DIR]
@@ -74,19 +74,14 @@ struct Demo {
 /// Builds the programs and makes the images: what the two minutes do not count.
 fn prepare(folder: &Path) -> Result<Demo, Trouble> {
     say::heading("build (not counted)");
-    let mut build = run::cargo();
-    build.args(["build", "--quiet", "--workspace", "--bins"]);
-    let status = run::to_end(&mut build)?;
-    if !status.success() {
-        return Err(Trouble(format!("cargo build: {status}")));
-    }
+    let programs = programs::build().map_err(Trouble)?;
     let samples = sample::images().map_err(Trouble)?;
     if folder.exists() {
         fs::remove_dir_all(folder)?;
     }
     fs::create_dir_all(folder)?;
     let folder = folder.canonicalize()?;
-    let shell = Shell { programs: tree::target().join("debug") };
+    let shell = Shell { programs };
     let device = Device::create(&folder.join("device"), &samples)?;
     Ok(Demo { shell, samples, device, releases: folder.join("releases"), folder })
 }
@@ -161,10 +156,10 @@ impl Demo {
         say::heading("6. a version that fails its health check falls back by itself");
         self.gybe(&["install", &self.release("v3")], DONE)?;
         self.status("b", "trial 3", "good")?;
-        for attempt in 1..=device::TRIES {
-            say::line(&format!("\nattempt {attempt} of {}:", device::TRIES));
+        for attempt in 1..=TRIES {
+            say::line(&format!("\nattempt {attempt} of {}:", TRIES));
             self.boot("a", Userspace::Broken)?;
-            let left = format!("trial {}", device::TRIES - attempt);
+            let left = format!("trial {}", TRIES - attempt);
             self.status("a", &left, "good")?;
         }
         say::line("\nthe tries are spent:");
@@ -225,10 +220,6 @@ impl Demo {
             FAILED | REFUSED => Ok(()),
             code => Err(Trouble(format!("expected a refusal, gybe ended with {code}"))),
         }
-    }
-
-    fn boot(&self, slot: &str, expected: Userspace) -> Result<(), Trouble> {
-        self.device.boot(&self.shell, slot, expected)
     }
 }
 

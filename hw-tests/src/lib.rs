@@ -1,7 +1,9 @@
 //! Runs the real binaries against real tools: the demo and the full test. Links none of our crates.
 
 pub mod demo;
+pub mod device;
 pub mod full_test;
+pub mod programs;
 mod run;
 pub mod sample;
 mod say;

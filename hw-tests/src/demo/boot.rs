@@ -1,22 +1,12 @@
-//! A device whose partitions are files, and what happens when it is switched on.
+//! Switches the device on: the loader chooses, and the health checks of what it chose run.
 
-use std::{
-    fs::{self, File},
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{fs, path::Path, process::Stdio};
 
-use super::shell::{Shell, Trouble};
-use crate::{
-    run,
-    sample::{DEVICE_FOLDER, Samples},
-    say,
-};
+use super::{Demo, shell::Trouble};
+use crate::{run, say};
 
 /// How often the sample configuration lets a new release try.
 pub(super) const TRIES: u32 = 3;
-const ROOT_LEN: u64 = 768 << 20;
-const BOOT_LEN: u64 = 160 << 20;
 const CHECKS: &str = "usr/lib/greenboot/check/required.d";
 
 /// What the health checks of a system say.
@@ -28,49 +18,13 @@ pub(super) enum Userspace {
     Broken,
 }
 
-/// Everything of the device lies below one folder.
-pub(super) struct Device {
-    root: PathBuf,
-}
-
-impl Device {
-    /// A device as it leaves the board factory: empty partitions, no system, and the provisioning
-    /// system's configuration, which is the image's own.
-    pub(super) fn create(root: &Path, samples: &Samples) -> Result<Self, Trouble> {
-        let partitions = root.join("dev/disk/by-partlabel");
-        fs::create_dir_all(&partitions)?;
-        for slot in ["a", "b"] {
-            File::create_new(partitions.join(format!("root_{slot}")))?.set_len(ROOT_LEN)?;
-            File::create_new(partitions.join(format!("boot_{slot}")))?.set_len(BOOT_LEN)?;
-        }
-        let folder = root.join(DEVICE_FOLDER);
-        fs::create_dir_all(&folder)?;
-        for (name, content) in samples.device_files()? {
-            fs::write(folder.join(name), content)?;
-        }
-        for folder in ["boot/env", "proc", "var/lib/gybe", "etc/gybe"] {
-            fs::create_dir_all(root.join(folder))?;
-        }
-        fs::write(root.join("proc/cmdline"), "console=ttyS0 provisioning\n")?;
-        Ok(Self { root: root.to_owned() })
-    }
-
-    /// The folder that `gybe --root` takes.
-    pub(super) fn root(&self) -> &Path {
-        &self.root
-    }
-
+impl Demo {
     /// Switches the device on: the loader chooses a slot, which must be `expected`, and the health
     /// checks that lie in this slot's own bytes run.
-    pub(super) fn boot(
-        &self,
-        shell: &Shell,
-        expected: &str,
-        userspace: Userspace,
-    ) -> Result<(), Trouble> {
-        let root = self.root.to_string_lossy();
-        shell.answer("gybe-loader-player", &["--root", &root])?;
-        let line = fs::read_to_string(self.root.join("proc/cmdline"))?;
+    pub(super) fn boot(&self, expected: &str, userspace: Userspace) -> Result<(), Trouble> {
+        let root = self.device.root().to_string_lossy();
+        self.shell.answer("gybe-loader-player", &["--root", &root])?;
+        let line = fs::read_to_string(self.device.command_line())?;
         let slot = word(&line, "gybe.slot=");
         if slot != Some(expected) {
             return Err(Trouble(format!("the loader chose {slot:?}, expected {expected}")));
@@ -87,7 +41,7 @@ impl Device {
         let root_hash = word(command_line, "roothash=");
         let hash = root_hash.ok_or_else(|| Trouble("the loader told no root hash".into()))?;
         // What this hash names does not change, so three boots of it unpack it once.
-        let system = self.root.with_file_name("systems").join(hash);
+        let system = self.folder.join("systems").join(hash);
         if !system.exists() {
             self.unpack(slot, &system)?;
         }
@@ -110,7 +64,7 @@ impl Device {
 
     /// Unpacks the slot's root file system with a foreign reader.
     fn unpack(&self, slot: &str, system: &Path) -> Result<(), Trouble> {
-        let image = self.root.join(format!("dev/disk/by-partlabel/root_{slot}"));
+        let image = self.device.partition("root", slot);
         fs::create_dir_all(system.parent().unwrap_or(system))?;
         let mut unpack = run::command("fsck.erofs");
         unpack.arg(format!("--extract={}", system.display())).arg("--no-preserve").arg(&image);
