@@ -56,6 +56,22 @@ impl Session {
         Ok(Self { root, config, trust, slots, environment, boot, health, held })
     }
 
+    /// Looks at the device to change something: as [`Session::open`], and nobody else changes it
+    /// until the [`Memory`] is dropped. What has happened since the last command is remembered.
+    ///
+    /// # Errors
+    /// As [`Session::open`], or when another command is at work. A state that cannot be kept is no
+    /// reason not to commit or to fall back: it is a cache.
+    pub fn begin(root: &Root) -> Result<(Self, Memory), Error> {
+        // A folder that is no device is not made one by keeping a state in it.
+        Config::load(root)?;
+        // Before anything is read: what is read must still be true when it is acted on.
+        let mut memory = Memory::open(root)?;
+        let session = Self::open(root)?;
+        memory.update(|state| *state = session.reconcile(state.clone()));
+        Ok((session, memory))
+    }
+
     /// What is asked of a release that is to be installed here.
     ///
     /// # Errors
@@ -108,27 +124,6 @@ impl Session {
         let paths = self.slots.paths.of(slot);
         let path = paths.target(target).ok_or_else(|| unknown_target(target))?;
         Ok(RunningPartition::open(path)?)
-    }
-
-    /// Opens what the device remembers, and writes down what has happened since. Only one command
-    /// that changes something runs at a time: this is what holds the others off.
-    ///
-    /// # Errors
-    /// Only when another command is at work. A state that cannot be kept is no reason not to
-    /// commit or to fall back: it is a cache.
-    pub fn memory(&self) -> Result<Memory, Error> {
-        let file = match StateFile::open(&self.root) {
-            Ok(file) => Some(file),
-            Err(cause @ StateError::Held { .. }) => return Err(Error::State(cause)),
-            Err(cause) => {
-                warn!(%cause, "what happens now will not be remembered");
-                None
-            }
-        };
-        let state = file.as_ref().map(|file| file.state().clone()).unwrap_or_default();
-        let mut memory = Memory { file, state };
-        memory.update(|state| *state = self.reconcile(state.clone()));
-        Ok(memory)
     }
 
     /// `state`, in line with what the device shows.
@@ -217,6 +212,19 @@ pub struct Memory {
 }
 
 impl Memory {
+    fn open(root: &Root) -> Result<Self, Error> {
+        let file = match StateFile::open(root) {
+            Ok(file) => Some(file),
+            Err(cause @ StateError::Held { .. }) => return Err(Error::State(cause)),
+            Err(cause) => {
+                warn!(%cause, "what happens now will not be remembered");
+                None
+            }
+        };
+        let state = file.as_ref().map(|file| file.state().clone()).unwrap_or_default();
+        Ok(Self { file, state })
+    }
+
     /// What is remembered.
     #[must_use]
     pub const fn state(&self) -> &State {

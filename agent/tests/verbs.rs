@@ -341,6 +341,14 @@ fn mistakes_in_the_configuration_are_named() {
 }
 
 #[test]
+fn a_folder_that_is_no_device_stays_as_it_is() {
+    let device = Device::new();
+    fs::remove_dir_all(device.path("usr")).unwrap();
+    device.gybe(&["commit"]).ended(FAILED, "config.toml does not exist");
+    assert!(!device.path("var").exists());
+}
+
+#[test]
 fn a_healthy_device_is_not_written_to() {
     let one = Recipe::new("1.0.0", 1).seal();
     let device = Device::with(&one);

@@ -30,10 +30,9 @@ struct Committed {
 }
 
 pub(super) fn run(root: &Root, report: Report) -> Result<Exit, Error> {
-    let mut session = Session::open(root)?;
+    let (mut session, mut memory) = Session::begin(root)?;
     let running = session.slots.running.ok_or(Error::NoneRuns)?;
     let slot = running.slot;
-    let mut memory = session.memory()?;
     let committed = session.boot.commit(slot)?;
     let changed = committed != session.boot;
     if changed {

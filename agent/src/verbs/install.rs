@@ -10,10 +10,9 @@ use crate::session::Session;
 
 pub(super) fn run(root: &Root, asked: &Install) -> Result<Exit, Error> {
     let writing = &asked.writing;
-    let mut session = Session::open(root)?;
+    let (mut session, mut memory) = Session::begin(root)?;
     // Said before anything is read from the source: what was typed cannot be right.
     session.slots.inactive(writing.slot)?;
-    let mut memory = session.memory()?;
     let mut offer = Offer::open(&asked.source)?;
     let arm = if writing.no_arm { Arm::Later } else { Arm::Now };
     let order = Order { slot: writing.slot, arm, progress: writing.progress };

@@ -35,9 +35,8 @@ enum Done {
 }
 
 pub(super) fn run(root: &Root, report: Report) -> Result<Exit, Error> {
-    let mut session = Session::open(root)?;
+    let (mut session, mut memory) = Session::begin(root)?;
     let running = session.slots.running_slot().ok_or(Error::NoneRuns)?;
-    let mut memory = session.memory()?;
     let (boot, done) = roll_back(session.boot, running)?;
     session.store(boot)?;
     memory.update(|state| *state = session.reconcile(state.clone()));

@@ -25,9 +25,8 @@ struct Switched {
 }
 
 pub(super) fn run(root: &Root, asked: &Switch) -> Result<Exit, Error> {
-    let mut session = Session::open(root)?;
+    let (mut session, mut memory) = Session::begin(root)?;
     session.slots.inactive(None)?;
-    let mut memory = session.memory()?;
     let reference = anywhere(&asked.reference)?;
     let mut offer = Offer::open(&reference)?;
     // What is not for this device is not tracked.

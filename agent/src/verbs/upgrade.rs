@@ -25,8 +25,7 @@ pub(super) fn run(root: &Root, asked: &Upgrade) -> Result<Exit, Error> {
     if asked.check {
         return check::run(root, asked.report, failures);
     }
-    let mut session = Session::open(root)?;
-    let mut memory = session.memory()?;
+    let (mut session, mut memory) = Session::begin(root)?;
     let reference = update::reference(&session, memory.state())?;
     let mut offer = Offer::open(&reference)?;
     let candidate = Candidate::read(&session, &offer)?;
