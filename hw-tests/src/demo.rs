@@ -31,6 +31,9 @@ const DONE: i32 = 0;
 const FAILED: i32 = 1;
 const REFUSED: i32 = 3;
 
+/// The file that says that a folder may be removed by the next run.
+const MARK: &str = "made-by-cargo-demo";
+
 /// Runs the demo: exit code 0 when everything went as it should.
 pub fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
     let mut folder = tree::target().join("demo");
@@ -73,13 +76,18 @@ struct Demo {
 
 /// Builds the programs and makes the images: what the two minutes do not count.
 fn prepare(folder: &Path) -> Result<Demo, Trouble> {
-    say::heading("build (not counted)");
+    say::heading("build and sample images (not counted)");
     let programs = programs::build().map_err(Trouble)?;
     let samples = sample::images().map_err(Trouble)?;
-    if folder.exists() {
+    // A folder of somebody else's, named by mistake, must survive.
+    let ours = folder.join(MARK);
+    if ours.exists() {
         fs::remove_dir_all(folder)?;
+    } else if folder.exists() && fs::read_dir(folder)?.next().is_some() {
+        return Err(Trouble(format!("{} is not empty and not ours", folder.display())));
     }
     fs::create_dir_all(folder)?;
+    fs::write(&ours, "")?;
     let folder = folder.canonicalize()?;
     let shell = Shell { programs };
     let device = Device::create(&folder.join("device"), &samples)?;
@@ -103,7 +111,7 @@ impl Demo {
     }
 
     fn first_install(&self) -> Result<(), Trouble> {
-        say::heading("1. seal and sign the first version");
+        say::heading("1. seal and sign the first version: Debian 12 with kernel and systemd");
         self.seal("v1", "1")?;
         self.sign(&self.release("v1"), &self.samples.key())?;
         say::heading("2. provision an empty device: slot A");
