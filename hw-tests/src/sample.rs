@@ -104,7 +104,7 @@ pub fn main() -> ExitCode {
 }
 
 /// The folder of the sample images, there or not.
-pub(crate) fn folder() -> PathBuf {
+fn folder() -> PathBuf {
     tree::target().join("samples").join(RECIPE)
 }
 

@@ -187,6 +187,33 @@ fn an_install_that_is_killed_again_and_again_ends_where_one_that_is_not_does() {
     succeed(release.gybe(&device).args(["verify", "--slots"]));
 }
 
+/// What an install of any image may have in memory at once. The programs of tests are not made
+/// small: what a device runs takes less.
+const MEMORY_MAX: u64 = 24 << 20;
+
+#[test]
+fn an_install_of_a_large_image_stays_within_a_small_memory() {
+    let release = release();
+    let device = release.device("memory");
+    let mut gybe = release.gybe(&device);
+    gybe.args(["install", &release.source(), "--slot", "a", "--progress=json"]);
+    let mut child = gybe.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let (mut peak, mut total) = (0, 0);
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let event: Value = serde_json::from_str(&line.unwrap()).unwrap_or_default();
+        total = event["total_bytes"].as_u64().unwrap_or(total);
+        // The high-water mark is gone with the process, so it is read at each event.
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib =
+            line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse().ok());
+        peak = peak.max(kib.unwrap_or(0) * 1024);
+    }
+    assert!(child.wait().unwrap().success());
+    assert!(total > 16 * MEMORY_MAX, "the image has only {total} bytes");
+    assert!(peak > 0 && peak <= MEMORY_MAX, "{peak} bytes, limit {MEMORY_MAX}");
+}
+
 #[test]
 fn the_kernel_and_every_judge_see_in_the_slot_what_umoci_unpacks() {
     if succeed(Command::new("id").arg("-u")).trim() != "0" {

@@ -121,7 +121,6 @@ fn tests() -> Result<Counts, String> {
     let mut test = run::cargo();
     test.args(["test", "--locked", "--workspace", "--all-features", "--no-fail-fast"]);
     test.env("GYBE_TOOLS", tree::tools());
-    test.env("GYBE_SAMPLES", sample::folder());
     if run::is_root() {
         // A judge that is missing, or may not mount, fails its test.
         test.env("GYBE_JUDGES", "all");
