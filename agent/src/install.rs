@@ -9,6 +9,7 @@ mod bitmap;
 mod copy;
 mod error;
 mod fetch;
+mod frame_header;
 mod likely;
 mod lookup;
 mod origin;
@@ -79,6 +80,7 @@ pub fn run<E: BootEnv>(
     }
     let mut tally = Tally::new(job.release, job.package);
     let parts = Parts::new(job.release, job.package)?;
+    let packs = fetch::packs(job)?;
     let source = parts.recipe_blob(job)?;
     let table = parts::read_table(job.release, &source)?;
     let mut recipe = Recipe::new(job.release.config(), &table, source)?;
@@ -99,7 +101,7 @@ pub fn run<E: BootEnv>(
     let mut missing =
         copy::run(&mut install, &mut recipe, &mut origin, &likely, &paths, &mut tally, progress)?;
     drop(origin);
-    fetch::run(&mut install, &mut recipe, job, &mut missing, &mut tally, progress)?;
+    fetch::run(&mut install, &mut recipe, job, &packs, &mut missing, &mut tally, progress)?;
     info!(
         fetched = tally.fetched_bytes,
         copied = tally.copied_bytes,

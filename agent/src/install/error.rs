@@ -105,9 +105,25 @@ pub enum InstallError {
         /// The frame.
         frame: u32,
         /// How long it is.
-        found: usize,
+        found: u64,
         /// How long it must be.
-        expected: usize,
+        expected: u64,
+    },
+    /// A frame does not begin as frames of packs do.
+    #[error("frame {frame} is no zstd frame that says its length and needs no dictionary")]
+    FrameHeader {
+        /// The frame.
+        frame: u32,
+    },
+    /// A frame would need more memory than a decoder gives it.
+    #[error("frame {frame} has a window of {found} bytes, limit {limit}")]
+    Window {
+        /// The frame.
+        frame: u32,
+        /// How long its window is.
+        found: u64,
+        /// How long it may be.
+        limit: u64,
     },
     /// A frame does not hold the chunk that the recipe says. It was not written.
     #[error("frame {frame} does not hold the chunk for block {start}")]

@@ -16,15 +16,13 @@ use gybe_core::recipe::{Codec, Frame, FrameIndex, PackId, RecipeError};
 use gybe_oci::Blob;
 use zstd::bulk::Decompressor;
 
+use super::frame_header::{FrameHeader, WINDOW_LEN_MAX};
 use super::recipe::{Item, ReadRecipe, Recipe, RecipePart};
 use super::{Chunks, InstallError, Job, Phase, Progress, Tally, bytes, room};
 use crate::device::partition::Partition;
 
 /// How many frames may wait between two threads: at most 1 MiB each.
 const QUEUE: usize = 1;
-
-/// The largest window of a frame: the frame itself.
-const WINDOW_LOG_MAX: u32 = 20;
 
 /// How many chunks outside the first target are remembered, so that one that both have is fetched
 /// once. Others are fetched twice.
@@ -41,21 +39,26 @@ pub(super) struct Wanted {
     pub(super) places: Vec<(Place, usize)>,
 }
 
+/// Finds every pack of the release: one that is missing or of another length is better known
+/// before the slot is cleared.
+pub(super) fn packs(job: &Job<'_>) -> Result<Vec<Blob>, InstallError> {
+    let packs = job.release.manifest().packs.iter();
+    let blobs = packs.map(|pack| job.layout.blob_of_len(&pack.digest, pack.len));
+    Ok(blobs.collect::<Result<_, _>>()?)
+}
+
 /// Fetches and writes everything in `missing`.
 pub(super) fn run(
     install: &mut Install<'_, Partition>,
     recipe: &mut Recipe<'_, RecipePart>,
     job: &Job<'_>,
+    packs: &[Blob],
     missing: &mut Chunks,
     tally: &mut Tally,
     progress: &Progress<'_>,
 ) -> Result<(), InstallError> {
     if missing.len() == 0 {
         return Ok(());
-    }
-    let mut packs = Vec::new();
-    for pack in &job.release.manifest().packs {
-        packs.push(job.layout.blob_of_len(&pack.digest, pack.len)?);
     }
     let config = job.release.config();
     thread::scope(|scope| {
@@ -182,8 +185,6 @@ fn decode(
     to_writer: &SyncSender<Decoded>,
 ) -> Result<(), InstallError> {
     let mut decompressor = Decompressor::new().map_err(|cause| InstallError::Decoder { cause })?;
-    let limited = decompressor.window_log_max(WINDOW_LOG_MAX);
-    limited.map_err(|cause| InstallError::Decoder { cause })?;
     for (wanted, bytes) in authenticated {
         let mut blocks = room(wanted.frame.record.blocks);
         let raw = blocks.as_flattened_mut();
@@ -191,17 +192,32 @@ fn decode(
         match wanted.frame.record.codec {
             Codec::Stored => raw.copy_from_slice(&bytes),
             Codec::Zstd => {
+                check_header(frame, &bytes, raw.len())?;
                 let len = decompressor.decompress_to_buffer(&bytes, raw);
                 let len = len.map_err(|cause| InstallError::Decode { frame, cause })?;
-                if len != raw.len() {
-                    let expected = raw.len();
-                    return Err(InstallError::DecodedLength { frame, found: len, expected });
+                let (found, expected) = (len as u64, raw.len() as u64);
+                if found != expected {
+                    return Err(InstallError::DecodedLength { frame, found, expected });
                 }
             }
         }
         if to_writer.send((wanted, blocks)).is_err() {
             return Ok(());
         }
+    }
+    Ok(())
+}
+
+/// Refuses what would need more memory than any frame may, or decode to another length.
+fn check_header(frame: u32, stored: &[u8], len: usize) -> Result<(), InstallError> {
+    let header = FrameHeader::parse(stored).ok_or(InstallError::FrameHeader { frame })?;
+    let (found, expected) = (header.content_len, len as u64);
+    if found != expected {
+        return Err(InstallError::DecodedLength { frame, found, expected });
+    }
+    if header.window_len > WINDOW_LEN_MAX {
+        let (found, limit) = (header.window_len, WINDOW_LEN_MAX);
+        return Err(InstallError::Window { frame, found, limit });
     }
     Ok(())
 }
