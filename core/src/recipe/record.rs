@@ -126,7 +126,7 @@ impl Record {
     }
 }
 
-/// The records of one verified page of a target. Made by [`super::Table::records`].
+/// The records of one verified page of a target. Made by [`super::Entry::records`].
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
     pub(super) page: u32,

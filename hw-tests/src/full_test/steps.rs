@@ -20,6 +20,7 @@ pub(crate) const ALL: &[Step] = &[
     Step { name: "tools", run: tools },
     Step { name: "deny", run: deny },
     Step { name: "clippy", run: clippy },
+    Step { name: "docs", run: docs },
     Step { name: "features", run: features },
     Step { name: "bare-metal", run: bare_metal },
     Step { name: "samples", run: samples },
@@ -43,6 +44,15 @@ fn clippy() -> Result<Counts, String> {
     let mut clippy = run::cargo();
     clippy.args(["clippy", "--locked", "--workspace", "--all-targets", "--all-features"]);
     holds(clippy.args(["--", "-D", "warnings"]))
+}
+
+/// Links in the documentation lead somewhere. What programs print as help is not Markdown, so those
+/// two stay out.
+fn docs() -> Result<Counts, String> {
+    let mut doc = run::cargo();
+    doc.args(["doc", "--locked", "--no-deps", "--all-features", "--workspace"]);
+    doc.args(["--exclude", "gybe-agent", "--exclude", "gybe-publish"]);
+    holds(doc.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 /// Tools that are newer than the host's, each in its own folder; the host stays as it is.
