@@ -110,7 +110,7 @@ pub fn run<E: BootEnv>(
     );
     progress(Phase::ReadBack, 0, tally.total_bytes);
     let mut buffer = vec![[0; BLOCK_LEN]; READ_BACK_BLOCKS];
-    let proven = install.prove(&mut buffer).map_err(|cause| error::install(cause, job.release))?;
+    let proven = install.prove(&mut buffer)?;
     info!(slot = %job.slot, "proven");
     Ok((proven, tally))
 }

@@ -1,6 +1,9 @@
 //! One command at work: everything about the device that it needs to know.
 
+use gybe_core::block::BLOCK_LEN;
 use gybe_core::boot::{BootEnv as _, BootState, Health, Loaded};
+use gybe_core::install::{Proven, prove_installed};
+use gybe_core::release::Release;
 use gybe_core::slot::{PerSlot, Slot};
 use gybe_core::trust::{Device, Policy};
 use tracing::{info, warn};
@@ -14,6 +17,9 @@ use crate::release::{Held, HeldError, architecture};
 use crate::root::Root;
 use crate::state::{Seen, State, StateError, StateFile, reconcile};
 use crate::trust::Trust;
+
+/// How many blocks are read at once when a slot is proven.
+const READ_BLOCKS: usize = 64;
 
 /// The device as it is at the start of a command.
 #[derive(Debug)]
@@ -124,6 +130,21 @@ impl Session {
         let paths = self.slots.paths.of(slot);
         let path = paths.target(target).ok_or_else(|| unknown_target(target))?;
         Ok(RunningPartition::open(path)?)
+    }
+
+    /// Proves what a slot holds already, by reading all of it from the medium.
+    ///
+    /// # Errors
+    /// When a partition cannot be read, or does not hold what was signed.
+    pub fn prove(&self, slot: Slot, release: &Release<'_>) -> Result<Proven, Error> {
+        let mut media = Vec::new();
+        for target in &release.config().targets {
+            let mut medium = self.open_for_reading(slot, target.name)?;
+            medium.drop_caches()?;
+            media.push(medium);
+        }
+        let mut buffer = vec![[0; BLOCK_LEN]; READ_BLOCKS];
+        Ok(prove_installed(release, slot, &mut media, &mut buffer)?)
     }
 
     /// `state`, in line with what the device shows.

@@ -2,6 +2,9 @@
 
 use core::fmt;
 
+#[cfg(test)]
+pub(crate) mod memory;
+
 /// Length of a block in bytes.
 pub const BLOCK_LEN: usize = 4096;
 

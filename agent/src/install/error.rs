@@ -140,7 +140,13 @@ pub enum InstallError {
 
 impl From<install::InstallError<PartitionError>> for InstallError {
     fn from(cause: install::InstallError<PartitionError>) -> Self {
-        Self::Slot(Box::new(cause))
+        match cause {
+            // The partition's own words name the device and the blocks.
+            install::InstallError::Read { cause, .. }
+            | install::InstallError::Write { cause, .. }
+            | install::InstallError::Flush { cause, .. } => Self::Partition(cause),
+            other => Self::Slot(Box::new(other)),
+        }
     }
 }
 
@@ -153,17 +159,9 @@ pub(super) fn begin<E: std::fmt::Display>(
         BeginError::TooSmall { target, needed, found } => {
             InstallError::TooSmall { target: name(target, release), needed, found }
         }
-        BeginError::Install(cause) => install(cause, release),
+        BeginError::Install(cause) => cause.into(),
         other => InstallError::Begin { why: other.to_string() },
     }
-}
-
-/// An error of installing.
-pub(super) fn install(
-    cause: install::InstallError<PartitionError>,
-    _release: &Release<'_>,
-) -> InstallError {
-    InstallError::Slot(Box::new(cause))
 }
 
 fn name(target: TargetIndex, release: &Release<'_>) -> String {

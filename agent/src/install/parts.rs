@@ -9,7 +9,7 @@ use gybe_core::trailer::{PARTS, PartName, SIGNATURES_LEN_MAX, Signature, encode_
 use gybe_oci::Blob;
 
 use super::recipe::ReadRecipe;
-use super::{InstallError, Job, Phase, Progress, error};
+use super::{InstallError, Job, Phase, Progress};
 use crate::device::partition::PartitionError;
 use crate::release::{Document, Package};
 
@@ -70,7 +70,7 @@ impl<'a> Parts<'a> {
             (PartName::Signatures, self.signatures.as_slice()),
         ];
         for (name, bytes) in small {
-            write(install, job, name, 0, bytes)?;
+            write(install, name, 0, bytes)?;
         }
         let (len, digest) = self.recipe;
         let mut blob = self.recipe_blob(job)?;
@@ -82,7 +82,7 @@ impl<'a> Parts<'a> {
             let piece = buffer.get_mut(..left).unwrap_or_default();
             ReadRecipe::read_at(&mut blob, at, piece)?;
             hasher.update(piece);
-            write(install, job, PartName::Recipe, at / BLOCK_LEN as u64, piece)?;
+            write(install, PartName::Recipe, at / BLOCK_LEN as u64, piece)?;
             at += left as u64;
             progress(Phase::Recipe, at, len);
         }
@@ -103,7 +103,6 @@ pub(super) fn read_table(release: &Release<'_>, blob: &Blob) -> Result<Vec<u8>, 
 
 fn write<W: WriteBlocks<Error = PartitionError>>(
     install: &mut Install<'_, W>,
-    job: &Job<'_>,
     name: PartName,
     offset: u64,
     bytes: &[u8],
@@ -111,6 +110,5 @@ fn write<W: WriteBlocks<Error = PartitionError>>(
     let mut blocks: Vec<Block> = vec![[0; BLOCK_LEN]; bytes.len().div_ceil(BLOCK_LEN)];
     let (filled, _) = blocks.as_flattened_mut().split_at_mut(bytes.len());
     filled.copy_from_slice(bytes);
-    let written = install.write_part(name, offset, &blocks);
-    written.map_err(|cause| error::install(cause, job.release))
+    Ok(install.write_part(name, offset, &blocks)?)
 }

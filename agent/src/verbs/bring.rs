@@ -1,7 +1,6 @@
 //! What every verb that writes a slot does: prove a release there, and arm it.
 
-use gybe_core::block::BLOCK_LEN;
-use gybe_core::install::{Proven, prove_installed};
+use gybe_core::install::Proven;
 use gybe_core::release::Release;
 use gybe_core::slot::Slot;
 use tracing::info;
@@ -15,9 +14,6 @@ use crate::progress::Display;
 use crate::release::{Held, Offer};
 use crate::session::{Memory, Session};
 use crate::state::{Armed, DigestText, ReleaseName};
-
-/// How many blocks are read at once when a slot is proven again.
-const READ_BLOCKS: usize = 64;
 
 /// When the release is armed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +66,7 @@ pub(super) fn bring(
     let holds = |held: &Held| held.is_proven() && held.name.digest.0 == digest;
     let (proven, tally) = if waits && session.held.of(slot).as_ref().is_ok_and(holds) {
         info!(%slot, release = %digest, "the slot holds the release already");
-        (prove_again(session, slot, &release)?, None)
+        (session.prove(slot, &release)?, None)
     } else {
         let (proven, tally) = install(session, slot, offer, &release, order.progress)?;
         (proven, Some(tally))
@@ -133,16 +129,4 @@ fn check_loader(session: &Session, release: &Release<'_>) -> Result<(), Error> {
         return Err(Error::Loader { needed, found });
     }
     Ok(())
-}
-
-/// Proves what is there already, by reading all of it from the medium.
-fn prove_again(session: &Session, slot: Slot, release: &Release<'_>) -> Result<Proven, Error> {
-    let mut media = Vec::new();
-    for target in &release.config().targets {
-        let mut medium = session.open_for_reading(slot, target.name)?;
-        medium.drop_caches()?;
-        media.push(medium);
-    }
-    let mut buffer = vec![[0; BLOCK_LEN]; READ_BLOCKS];
-    Ok(prove_installed(release, slot, &mut media, &mut buffer)?)
 }

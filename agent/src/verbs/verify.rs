@@ -4,7 +4,6 @@ use std::io::Read as _;
 
 use gybe_core::block::BLOCK_LEN;
 use gybe_core::digest::{Digest, Hasher};
-use gybe_core::install::prove_installed;
 use gybe_core::manifest::Descriptor;
 use gybe_core::slot::Slot;
 use serde::Serialize;
@@ -18,7 +17,7 @@ use crate::session::Session;
 use crate::state::{DigestText, ReleaseName, SlotText};
 use crate::status::{SlotStatus, StateWord};
 
-/// How much is read at once, of a blob or a slot.
+/// How many blocks of a blob are read at once.
 const READ_BLOCKS: usize = 64;
 
 #[derive(Serialize)]
@@ -146,13 +145,6 @@ fn prove_slot(session: &Session, slot: Slot) -> Result<(), Error> {
     let policy = session.policy_at_rest()?;
     let refused = |cause| Error::Refused { source_name: format!("slot {slot}"), cause };
     let release = held.package.open(&policy).map_err(refused)?;
-    let mut media = Vec::new();
-    for target in &release.config().targets {
-        let mut medium = session.open_for_reading(slot, target.name)?;
-        medium.drop_caches()?;
-        media.push(medium);
-    }
-    let mut buffer = vec![[0; BLOCK_LEN]; READ_BLOCKS];
-    prove_installed(&release, slot, &mut media, &mut buffer)?;
+    session.prove(slot, &release)?;
     Ok(())
 }

@@ -7,22 +7,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
-
-struct Memory(Vec<Block>);
-
-impl ReadBlocks for Memory {
-    type Error = &'static str;
-
-    fn block_count(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read(&mut self, index: BlockIndex, blocks: &mut [Block]) -> Result<(), Self::Error> {
-        let start = index.0 as usize;
-        blocks.copy_from_slice(self.0.get(start..start + blocks.len()).ok_or("beyond the end")?);
-        Ok(())
-    }
-}
+use crate::block::memory::Memory;
 
 const PART_BYTES: [&[u8]; PARTS] = [b"manifest", b"config", b"", &[7; 5000]];
 

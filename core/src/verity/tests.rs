@@ -5,6 +5,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::*;
+use crate::block::memory::Memory;
 
 /// A tree in memory: the data's leaves, then superblock and levels as they lie on the medium.
 struct Built {
@@ -50,22 +51,6 @@ fn plain_root(leaves: &[Digest]) -> Digest {
 
 fn leaves(count: u64) -> Vec<Digest> {
     (0..count).map(|index| Digest::of(&index.to_le_bytes())).collect()
-}
-
-struct Memory(Vec<Block>);
-
-impl ReadBlocks for Memory {
-    type Error = &'static str;
-
-    fn block_count(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read(&mut self, index: BlockIndex, blocks: &mut [Block]) -> Result<(), Self::Error> {
-        let start = index.0 as usize;
-        blocks.copy_from_slice(self.0.get(start..start + blocks.len()).ok_or("beyond the end")?);
-        Ok(())
-    }
 }
 
 #[test]
