@@ -101,9 +101,15 @@ pub enum TrailerError<E> {
         /// What the medium said.
         cause: E,
     },
-    /// The last block is not a footer, or a damaged one.
+    /// The last block is not a footer.
     #[error("no trailer")]
     Absent,
+    /// The last block was a footer once.
+    #[error("trailer: the footer in block {index} is damaged")]
+    Footer {
+        /// Which block.
+        index: BlockIndex,
+    },
     /// It is a footer of a version that we do not know.
     #[error("trailer has format version {found}, this gybe knows version 1")]
     Version {
@@ -231,7 +237,7 @@ impl Trailer {
         if found != VERSION {
             return Err(TrailerError::Version { found });
         }
-        Self::decode(&block, block_count).ok_or(TrailerError::Absent)
+        Self::decode(&block, block_count).ok_or(TrailerError::Footer { index })
     }
 
     /// Reads a part into the start of `room` and gives its bytes, after their digest was found

@@ -56,6 +56,9 @@ fn damaged_parts_and_newer_footers_are_told_apart() {
     medium.0[trailer.part(PartName::Config).start.0 as usize][0] ^= 1;
     let damaged = TrailerError::Damaged { part: PartName::Config };
     assert_eq!(trailer.check_part(&mut medium, PartName::Config), Err(damaged));
+    medium.0[39][100] ^= 1;
+    let damaged = TrailerError::Footer { index: BlockIndex(39) };
+    assert_eq!(Trailer::read(&mut medium), Err(damaged));
     medium.0[39][8] = 2;
     assert_eq!(Trailer::read(&mut medium), Err(TrailerError::Version { found: 2 }));
     assert_eq!(Trailer::read(&mut Memory(vec![])), Err(TrailerError::Absent));
