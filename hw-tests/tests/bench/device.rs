@@ -49,6 +49,15 @@ impl<'b> Device<'b> {
         device
     }
 
+    /// A device that was made before.
+    pub(crate) fn at(bench: &'b Bench, name: &str) -> Self {
+        Self { bench, root: bench.path(name) }
+    }
+
+    pub(crate) fn remove(self) {
+        fs::remove_dir_all(self.root).unwrap();
+    }
+
     /// Another device in the same state.
     pub(crate) fn copy(&self, name: &str) -> Self {
         let root = self.bench.path(name);
