@@ -21,6 +21,7 @@ const FOR_IMAGES: &[&str] = &[
 /// What tests and judges call beside it; the versions of Debian 12 are enough.
 const FOR_JUDGES: &[&str] = &[
     "attr",
+    "buildah",
     "cryptsetup-bin",
     "docker-registry",
     "dosfstools",
@@ -32,6 +33,7 @@ const FOR_JUDGES: &[&str] = &[
     "libcap2-bin",
     "libubootenv-tool",
     "mtools",
+    "podman",
     "python3",
     "qemu-system-arm",
     "u-boot-qemu",
