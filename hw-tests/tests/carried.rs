@@ -1,0 +1,131 @@
+//! A sealed release in a registry: cosign verifies it there, and what comes out of it installs.
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "a test may fail by panicking")]
+
+mod bench;
+
+use std::fs;
+use std::io::{self, BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use bench::{Bench, Device, Parts, REFUSED, Small, run, succeed, tool};
+use serde_json::Value;
+
+/// Debian's docker-registry on loopback, as long as a test runs.
+struct Registry {
+    process: Child,
+    address: String,
+}
+
+impl Registry {
+    fn start(bench: &Bench) -> Self {
+        let config = bench.path("registry.yml");
+        let text = format!(
+            "version: 0.1\nlog:\n  level: info\nhttp:\n  addr: 127.0.0.1:0\n\
+             storage:\n  filesystem:\n    rootdirectory: {}\n",
+            bench.path("registry").display()
+        );
+        fs::write(&config, text).unwrap();
+        let mut serve = tool("docker-registry");
+        serve.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::piped());
+        let started = serve.spawn();
+        let mut process = started.unwrap_or_else(|cause| {
+            panic!("docker-registry: {cause}; run: cargo full-test, which installs it")
+        });
+        let mut log = BufReader::new(process.stderr.take().unwrap());
+        let mut line = String::new();
+        let address = loop {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "docker-registry ended");
+            if let Some((_, rest)) = line.split_once("listening on ") {
+                break rest.split('"').next().unwrap().to_owned();
+            }
+        };
+        // It stops when nobody reads what it says.
+        thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+        Self { process, address }
+    }
+
+    fn name(&self, tag: &str) -> String {
+        format!("{}/acme/gateway:{tag}", self.address)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to end.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A tool that leaves the home of whoever runs the tests alone.
+fn homeless(bench: &Bench, name: &str) -> Command {
+    let mut command = tool(name);
+    command.env("HOME", bench.path("")).env("DOCKER_CONFIG", bench.path(""));
+    command
+}
+
+#[test]
+fn a_release_goes_through_a_registry_and_is_verified_there() {
+    let bench = Bench::new("carried");
+    let registry = Registry::start(&bench);
+    let image = Small::new(1).make(&bench, "image");
+    bench.seal(&image, "sealed", 1);
+    let parts = Parts::read(&bench.path("sealed"));
+    let signature = format!("{}.sig", parts.digest().replace(':', "-"));
+    let (layout, release) = (bench.path("sealed").display().to_string(), registry.name("v1"));
+
+    // The release with what names it as its subject, and the signature that is found by its tag.
+    let copy = |options: &[&str], from: &str, to: &str| {
+        let mut oras = homeless(&bench, "oras");
+        succeed(oras.arg("cp").args(options).args([from, to]));
+    };
+    let push = ["--from-oci-layout", "--to-plain-http"];
+    let recursive = [&push[..], &["--recursive"]].concat();
+    copy(&recursive, &format!("{layout}:release"), &release);
+    copy(&push, &format!("{layout}:{signature}"), &registry.name(&signature));
+
+    let by_digest = format!("{}/acme/gateway@{}", registry.address, parts.digest());
+    for (version, key, code) in
+        [("cosign2", "release", 0), ("cosign3", "release", 0), ("cosign3", "stranger", 1)]
+    {
+        let mut verify = homeless(&bench, version);
+        verify.args(["verify", "--insecure-ignore-tlog=true", "--allow-http-registry"]);
+        verify.arg("--key").arg(bench.public_key(key)).arg(&by_digest);
+        let ended = run(&mut verify);
+        assert_eq!(ended.code.min(1), code, "{version} {key}: {ended:#?}");
+        assert_eq!(ended.stdout.contains(parts.digest()), code == 0, "{version} {key}");
+    }
+
+    // oras brings the signatures along when it is asked to, skopeo when they are named.
+    let pull = ["--recursive", "--from-plain-http", "--to-oci-layout"];
+    copy(&pull, &release, &format!("{}:release", bench.path("by-oras").display()));
+    let skopeo = |tag: &str, to: &str| {
+        let mut skopeo = homeless(&bench, "skopeo");
+        skopeo.args(["copy", "--quiet", "--src-tls-verify=false"]);
+        skopeo.arg(format!("docker://{}", registry.name(tag)));
+        succeed(skopeo.arg(to));
+    };
+    let by_skopeo = bench.source("by-skopeo");
+    skopeo("v1", &by_skopeo);
+    let device = Device::new(&bench, "device");
+    let install = |layout: &str, slot: &str| {
+        device.gybe(&["install", &bench.source(layout), "--slot", slot, "--no-arm"])
+    };
+    // skopeo alone leaves the signatures behind, and then nobody installs the release.
+    install("by-skopeo", "a").ended(REFUSED, &["0 of 1 required signatures"]);
+    skopeo(&signature, &by_skopeo.replace(":release", &format!(":{signature}")));
+    install("by-skopeo", "a").done();
+    install("by-oras", "b").done();
+    let status: Value = device.status();
+    for slot in ["a", "b"] {
+        assert_eq!(status[slot]["state"], "proven", "{status}");
+        assert_eq!(status[slot]["release"]["digest"].as_str(), Some(parts.digest()));
+    }
+    // Whoever lost the signatures signs again.
+    skopeo("v1", &bench.source("signed-again"));
+    bench.sign("signed-again", "release");
+    install("signed-again", "a").done();
+}
