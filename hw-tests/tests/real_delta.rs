@@ -2,6 +2,7 @@
 //! how much memory that needs.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "a test may fail by panicking")]
+#![allow(clippy::print_stderr, reason = "what was measured is worth reading")]
 
 mod bench;
 
