@@ -138,7 +138,7 @@ const DOCUMENTS: &[Row] = &[
         &["recipe page 1: begins at ", ", the one before ended at "],
         |bench, it| {
             it.recipe[16 + 48] -= 1;
-            it.rehash_last_page();
+            it.rehash_pages();
             resign(bench, it);
         },
     ),

@@ -139,18 +139,24 @@ impl Parts {
         self.recipe[frame..frame + 4].copy_from_slice(&len.to_le_bytes());
         self.recipe[frame + 6] = 1;
         self.recipe[frame + 8..frame + 40].copy_from_slice(&Sha256::digest(stored));
-        self.rehash_last_page();
+        self.rehash_pages();
         self.rewrite();
     }
 
-    /// Gives the last page of the recipe its digest, and so on upwards.
-    pub(crate) fn rehash_last_page(&mut self) {
+    /// Gives each page of the recipe its digest where there is one, and so on upwards.
+    pub(crate) fn rehash_pages(&mut self) {
         let pages = u32_at(&self.recipe, 12);
-        let last = 16 + (pages - 1) * 64;
-        let len = usize::from(u16::from_le_bytes([self.recipe[last + 36], self.recipe[last + 37]]));
-        let digest = Sha256::digest(&self.recipe[self.recipe.len() - len..]);
-        self.recipe[last..last + 32].copy_from_slice(&digest);
         let table = 16 + pages * 64;
+        let mut start = table;
+        for entry in (16..table.min(self.recipe.len())).step_by(64) {
+            let len = [self.recipe[entry + 36], self.recipe[entry + 37]];
+            let end = start + usize::from(u16::from_le_bytes(len));
+            let Some(page) = self.recipe.get(start..end) else { break };
+            let digest = Sha256::digest(page);
+            self.recipe[entry..entry + 32].copy_from_slice(&digest);
+            start = end;
+        }
+        let table = table.min(self.recipe.len());
         self.config["recipe"]["tableDigest"] = named(&self.recipe[..table]).into();
     }
 
