@@ -42,8 +42,8 @@ pub use plan::plan;
 use recipe::{Recipe, RecipePart};
 pub use tally::{Phase, Progress, Tally};
 
-/// How many blocks are read at once when a slot is read back: 1 MiB.
-const READ_BACK_BLOCKS: usize = 256;
+/// How many blocks are read at once when a slot is read back: 256 KiB.
+const READ_BACK_BLOCKS: usize = 64;
 
 /// What to install, from where, and to where.
 #[derive(Debug)]
@@ -147,9 +147,9 @@ const fn bytes(blocks: u64) -> u64 {
     blocks.saturating_mul(BLOCK_LEN as u64)
 }
 
-/// Room for `count` blocks.
-fn room(count: u32) -> Vec<Block> {
-    vec![[0; BLOCK_LEN]; usize::try_from(count).unwrap_or(0)]
+/// Makes `blocks` have `count` blocks of whatever was in them.
+fn make_room(blocks: &mut Vec<Block>, count: u32) {
+    blocks.resize(usize::try_from(count).unwrap_or(0), [0; BLOCK_LEN]);
 }
 
 /// Keeps one bit for each chunk of a recipe.

@@ -1,7 +1,7 @@
 //! What the slots have already: one thread finds and reads it, this one hashes and writes it.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use gybe_core::block::{Block, BlockIndex, ReadBlocks as _};
@@ -12,7 +12,7 @@ use super::likely::Likely;
 use super::lookup::Pass;
 use super::origin::Origin;
 use super::recipe::{Item, Numbered, Recipe, RecipePart};
-use super::{Chunks, InstallError, Phase, Progress, Tally, bytes, room};
+use super::{Chunks, InstallError, Phase, Progress, Tally, bytes, make_room};
 use crate::device::partition::{Partition, RunningPartition};
 
 /// How many chunks may wait to be written: 4 of at most 1 MiB.
@@ -48,11 +48,14 @@ pub(super) fn run(
     }
     thread::scope(|scope| {
         let (send, receive) = sync_channel(QUEUE);
+        // Buffers go back to where they came from: the number of them stays what it is.
+        let (spent, free) = channel();
         let finder = scope.spawn(move || {
-            let mut finder = Finder { recipe, origin, likely, inactive, send };
+            let blocks = Buffer { spare: Vec::new(), free };
+            let mut finder = Finder { recipe, origin, likely, inactive, send, blocks };
             finder.run()
         });
-        let written = write(install, &receive, tally, progress);
+        let written = write(install, &receive, &spent, tally, progress);
         // Lets the finder end when writing did not go well.
         drop(receive);
         let found = finder.join().unwrap_or(Err(InstallError::ThreadEnded));
@@ -63,6 +66,7 @@ pub(super) fn run(
 fn write(
     install: &mut Install<'_, Partition>,
     receive: &Receiver<Found>,
+    spent: &Sender<Vec<Block>>,
     tally: &mut Tally,
     progress: &Progress<'_>,
 ) -> Result<Chunks, InstallError> {
@@ -91,6 +95,8 @@ fn write(
                     // The running slot does not hold what its trailer says.
                     None => missing.insert(chunk.number),
                 }
+                // The finder may be through already: then it needs no buffer any more.
+                let _ = spent.send(blocks);
                 chunk.place.count
             }
             Found::Missing(chunk) => {
@@ -110,6 +116,24 @@ struct Finder<'f, 't> {
     likely: &'f Likely,
     inactive: Vec<RunningPartition>,
     send: SyncSender<Found>,
+    blocks: Buffer,
+}
+
+/// The blocks of one chunk, used again and again.
+struct Buffer {
+    spare: Vec<Block>,
+    free: Receiver<Vec<Block>>,
+}
+
+impl Buffer {
+    /// Room for `count` blocks.
+    fn room(&mut self, count: u32) -> &mut Vec<Block> {
+        if self.spare.capacity() == 0 {
+            self.spare = self.free.try_recv().unwrap_or_default();
+        }
+        make_room(&mut self.spare, count);
+        &mut self.spare
+    }
 }
 
 impl Finder<'_, '_> {
@@ -118,14 +142,14 @@ impl Finder<'_, '_> {
         for number in 0..of {
             let pass = Pass { number, of };
             let lookup = self.origin.lookup(pass)?;
-            let Self { recipe, origin, likely, inactive, send } = self;
+            let Self { recipe, origin, likely, inactive, send, blocks } = self;
             let walked = recipe.walk(|item| {
                 let found = match item {
                     Item::Zeros { target, start, count } if number == 0 => {
                         Found::Zeros { target, start, count }
                     }
                     Item::Chunk(chunk) if origin.belongs(pass, &chunk.chunk) => {
-                        find(&chunk, origin, &lookup, likely, inactive)
+                        find(&chunk, origin, &lookup, likely, inactive, blocks)
                     }
                     _ => return Ok(()),
                 };
@@ -160,13 +184,14 @@ fn find(
     lookup: &super::lookup::Lookup,
     likely: &Likely,
     inactive: &mut [RunningPartition],
+    buffer: &mut Buffer,
 ) -> Found {
-    let mut blocks = room(chunk.place.count);
-    if likely.has(chunk) && is_right(chunk, inactive, &mut blocks) {
+    let blocks = buffer.room(chunk.place.count);
+    if likely.has(chunk) && is_right(chunk, inactive, blocks) {
         return Found::Right(*chunk);
     }
     match origin.find_chunk(lookup, &chunk.chunk) {
-        Some(spot) if origin.read(spot, &mut blocks) => Found::Copy(*chunk, blocks),
+        Some(spot) if origin.read(spot, blocks) => Found::Copy(*chunk, std::mem::take(blocks)),
         _ => Found::Missing(*chunk),
     }
 }

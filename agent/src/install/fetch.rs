@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use gybe_core::block::Block;
@@ -18,7 +18,7 @@ use zstd::bulk::Decompressor;
 
 use super::frame_header::{FrameHeader, WINDOW_LEN_MAX};
 use super::recipe::{Item, ReadRecipe, Recipe, RecipePart};
-use super::{Chunks, InstallError, Job, Phase, Progress, Tally, bytes, room};
+use super::{Chunks, InstallError, Job, Phase, Progress, Tally, bytes, make_room};
 use crate::device::partition::Partition;
 
 /// How many frames may wait between two threads: at most 1 MiB each.
@@ -64,16 +64,21 @@ pub(super) fn run(
     thread::scope(|scope| {
         let (to_decoder, authenticated) = sync_channel(QUEUE);
         let (to_writer, decoded) = sync_channel(QUEUE);
+        // Buffers go back to where they came from: the number of them stays what it is.
+        let (spent_bytes, free_bytes) = channel();
+        let (spent_blocks, free_blocks) = channel();
         let reader = scope.spawn(move || {
             let ended = wanted(recipe, config, missing, |frame| {
-                let bytes = read(packs.get(frame.pack), &frame)?;
+                let buffer = free_bytes.try_recv().unwrap_or_default();
+                let bytes = read(packs.get(frame.pack), &frame, buffer)?;
                 to_decoder.send((frame, bytes)).map_err(|_| InstallError::ThreadEnded)
             });
             // Whoever stopped listening has an error of its own to tell.
             if let Err(InstallError::ThreadEnded) = ended { Ok(()) } else { ended }
         });
-        let decoder = scope.spawn(move || decode(&authenticated, &to_writer));
-        let written = write(install, &decoded, tally, progress);
+        let decoder =
+            scope.spawn(move || decode(&authenticated, &to_writer, &spent_bytes, &free_blocks));
+        let written = write(install, &decoded, &spent_blocks, tally, progress);
         drop(decoded);
         let decoder = decoder.join().unwrap_or(Err(InstallError::ThreadEnded));
         let reader = reader.join().unwrap_or(Err(InstallError::ThreadEnded));
@@ -158,8 +163,12 @@ fn fits(place: &Place, block: usize, frame: &Frame) -> Result<(), InstallError> 
     if end > blocks { Err(RecipeError::BeyondFrame { end, blocks }.into()) } else { Ok(()) }
 }
 
-/// Reads the stored bytes of a frame and compares their digest.
-fn read(pack: Option<&Blob>, wanted: &Wanted) -> Result<Vec<u8>, InstallError> {
+/// Reads the stored bytes of a frame into `buffer` and compares their digest.
+fn read(
+    pack: Option<&Blob>,
+    wanted: &Wanted,
+    mut buffer: Vec<u8>,
+) -> Result<Vec<u8>, InstallError> {
     let record = &wanted.frame.record;
     let Some(pack) = pack else {
         let frame = wanted.frame.index;
@@ -170,12 +179,12 @@ fn read(pack: Option<&Blob>, wanted: &Wanted) -> Result<Vec<u8>, InstallError> {
     if end > pack.len() {
         return Err(InstallError::Source { digest, cause: io::ErrorKind::UnexpectedEof.into() });
     }
-    let mut bytes = vec![0; usize::try_from(record.stored_len).unwrap_or(0)];
-    let read = pack.read_at(wanted.frame.offset, &mut bytes);
+    buffer.resize(usize::try_from(record.stored_len).unwrap_or(0), 0);
+    let read = pack.read_at(wanted.frame.offset, &mut buffer);
     read.map_err(|cause| InstallError::Source { digest, cause })?;
     let frame = wanted.frame.index.0;
-    let right = Digest::of(&bytes) == record.digest;
-    right.then_some(bytes).ok_or(InstallError::Frame { pack: digest, frame })
+    let right = Digest::of(&buffer) == record.digest;
+    right.then_some(buffer).ok_or(InstallError::Frame { pack: digest, frame })
 }
 
 type Decoded = (Wanted, Vec<Block>);
@@ -183,10 +192,13 @@ type Decoded = (Wanted, Vec<Block>);
 fn decode(
     authenticated: &Receiver<(Wanted, Vec<u8>)>,
     to_writer: &SyncSender<Decoded>,
+    spent: &Sender<Vec<u8>>,
+    free: &Receiver<Vec<Block>>,
 ) -> Result<(), InstallError> {
     let mut decompressor = Decompressor::new().map_err(|cause| InstallError::Decoder { cause })?;
     for (wanted, bytes) in authenticated {
-        let mut blocks = room(wanted.frame.record.blocks);
+        let mut blocks = free.try_recv().unwrap_or_default();
+        make_room(&mut blocks, wanted.frame.record.blocks);
         let raw = blocks.as_flattened_mut();
         let frame = wanted.frame.index.0;
         match wanted.frame.record.codec {
@@ -201,6 +213,8 @@ fn decode(
                 }
             }
         }
+        // Nobody listens at the end: then the buffer is not needed any more.
+        let _ = spent.send(bytes);
         if to_writer.send((wanted, blocks)).is_err() {
             return Ok(());
         }
@@ -225,14 +239,15 @@ fn check_header(frame: u32, stored: &[u8], len: usize) -> Result<(), InstallErro
 fn write(
     install: &mut Install<'_, Partition>,
     decoded: &Receiver<Decoded>,
+    spent: &Sender<Vec<Block>>,
     tally: &mut Tally,
     progress: &Progress<'_>,
 ) -> Result<(), InstallError> {
     for (wanted, blocks) in decoded {
         for (place, block) in &wanted.places {
             let count = usize::try_from(place.count).unwrap_or(usize::MAX);
-            let blocks = blocks.get(*block..).and_then(|blocks| blocks.get(..count));
-            let checked = blocks.and_then(|blocks| Checked::new(*place, blocks));
+            let chunk = blocks.get(*block..).and_then(|blocks| blocks.get(..count));
+            let checked = chunk.and_then(|blocks| Checked::new(*place, blocks));
             let frame = wanted.frame.index.0;
             let checked = checked.ok_or(InstallError::Chunk { start: place.start, frame })?;
             install.write(&checked)?;
@@ -240,6 +255,7 @@ fn write(
             tally.unpacked_bytes += len;
             tally.written_bytes += len;
         }
+        let _ = spent.send(blocks);
         tally.fetched_frames += 1;
         tally.fetched(u64::from(wanted.frame.record.stored_len));
         let before = tally.copied_bytes + tally.skipped_bytes + tally.zero_bytes;

@@ -55,9 +55,6 @@ impl Lookup {
     /// Adds a place, unless the table is full: what is not found is fetched.
     pub(super) fn push(&mut self, key: u64, spot: Spot) {
         if self.places.len() < PLACES_MAX {
-            if self.places.capacity() == 0 {
-                self.places.reserve_exact(PLACES_MAX);
-            }
             self.places.push((key, spot));
         }
     }

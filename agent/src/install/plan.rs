@@ -8,7 +8,7 @@ use super::lookup::Pass;
 use super::origin::Origin;
 use super::parts::{Parts, read_table};
 use super::recipe::{Item, Recipe};
-use super::{Chunks, InstallError, Job, Tally, bytes, fetch, room};
+use super::{Chunks, InstallError, Job, Tally, bytes, fetch, make_room};
 use crate::device::partition::RunningPartition;
 
 /// The tally that installing would have. The inactive slot is looked at as an install would; of
@@ -32,6 +32,7 @@ pub fn plan(job: &Job<'_>) -> Result<Tally, InstallError> {
         inactive.push(RunningPartition::open(path)?);
     }
     let mut missing = Chunks::default();
+    let mut blocks = Vec::new();
     let of = origin.passes();
     for number in 0..of {
         let pass = Pass { number, of };
@@ -43,7 +44,7 @@ pub fn plan(job: &Job<'_>) -> Result<Tally, InstallError> {
                 }
                 Item::Chunk(chunk) if origin.belongs(pass, &chunk.chunk) => {
                     let len = bytes(u64::from(chunk.place.count));
-                    let mut blocks = room(chunk.place.count);
+                    make_room(&mut blocks, chunk.place.count);
                     if likely.has(&chunk) && is_right(&chunk, &mut inactive, &mut blocks) {
                         tally.skipped_bytes += len;
                     } else if origin.find_chunk(&lookup, &chunk.chunk).is_some() {
