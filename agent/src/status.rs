@@ -98,7 +98,7 @@ pub struct EnvironmentStatus {
     pub kind: &'static str,
     /// Its condition, in words.
     pub health: String,
-    /// Whether anything is wrong with it.
+    /// Whether every copy of it is as it should be.
     pub whole: bool,
 }
 
