@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use gybe_core::digest::Digest;
 use gybe_core::install::needed_blocks;
-use gybe_core::manifest::RELEASE_TYPE;
+use gybe_core::manifest::{ANNOTATION_LEN_MAX, RELEASE_TYPE};
 use gybe_core::recipe::PackId;
 use gybe_image::bootc::{self, Bootable, Labels};
 use gybe_image::fat::SectorLen;
@@ -66,6 +66,8 @@ struct TargetReport<'a> {
 /// Runs the verb.
 pub fn run(arguments: &Seal) -> Result<(), SealError> {
     // Everything that can be refused is refused before the long part.
+    check_name("--compatible", &arguments.compatible)?;
+    check_name("--version", &arguments.version)?;
     if arguments.output.transport != Transport::Directory {
         return Err(SealError::Output { name: arguments.output.to_string() });
     }
@@ -126,6 +128,15 @@ pub fn run(arguments: &Seal) -> Result<(), SealError> {
         )?
     };
     report(&sealed, &facts, &signed, arguments.json)
+}
+
+/// What stands in an annotation that devices read.
+fn check_name(option: &'static str, name: &str) -> Result<(), SealError> {
+    let fits = (1..=ANNOTATION_LEN_MAX).contains(&name.len());
+    if fits && name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(SealError::Name { option, name: name.to_owned() })
 }
 
 /// Seconds since 1970, unless a number was given.
@@ -238,4 +249,20 @@ fn report(
     output::data(format_args!("recipe     {} bytes", sealed.recipe_len));
     output::data(format_args!("signatures {}", signed.len()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_devices_would_refuse_are_refused_before_the_long_part() {
+        for name in ["acme-gateway", "2026.11+1~rc", &"x".repeat(128)] {
+            assert!(check_name("--version", name).is_ok(), "{name}");
+        }
+        for name in ["", "two words", "gerät", "tab\t", &"x".repeat(129)] {
+            let refused = check_name("--version", name).unwrap_err().to_string();
+            assert!(refused.starts_with("--version is \""), "{refused}");
+        }
+    }
 }

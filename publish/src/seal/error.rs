@@ -19,6 +19,14 @@ pub enum SealError {
         /// What was given.
         name: String,
     },
+    /// A name that devices would refuse.
+    #[error("{option} is {name:?}: 1 to 128 visible ASCII characters without spaces are possible")]
+    Name {
+        /// The option.
+        option: &'static str,
+        /// What was given.
+        name: String,
+    },
     /// A layout cannot be read or written.
     #[error(transparent)]
     Layout(#[from] LayoutError),
