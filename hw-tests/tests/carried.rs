@@ -9,7 +9,7 @@ use std::io::{self, BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use bench::{Bench, Device, Parts, REFUSED, Small, run, succeed, tool};
+use bench::{Bench, Device, FAILED, Parts, REFUSED, Small, run, succeed, tool};
 use serde_json::Value;
 
 /// Debian's docker-registry on loopback, as long as a test runs.
@@ -128,4 +128,41 @@ fn a_release_goes_through_a_registry_and_is_verified_there() {
     skopeo("v1", &bench.source("signed-again"));
     bench.sign("signed-again", "release");
     install("signed-again", "a").done();
+}
+
+#[test]
+fn a_release_in_an_archive_installs_and_a_cut_archive_is_named() {
+    let bench = Bench::new("archived");
+    for (name, number) in [("one", 1), ("two", 2)] {
+        let image = Small::new(number).make(&bench, &format!("image-{name}"));
+        bench.seal(&image, name, number);
+    }
+    let device = Device::with(&bench, "device", &bench.source("one"));
+    let archive = bench.path("two.archive");
+    let mut tar = tool("tar");
+    succeed(
+        tar.arg("--create").arg("--file").arg(&archive).arg("-C").arg(bench.path("two")).arg("."),
+    );
+    let source = format!("oci-archive:{}:release", archive.display());
+    let whole = fs::read(&archive).unwrap();
+    for eighths in 0..8 {
+        let tried = device.copy("tried");
+        let before = tried.snapshot();
+        fs::write(&archive, &whole[..whole.len() * eighths / 8]).unwrap();
+        tried.gybe(&["install", &source]).ended(FAILED, &["error: ", "two.archive"]);
+        assert_eq!(tried.snapshot(), before, "cut at {eighths} eighths");
+        tried.remove();
+    }
+    // What stands in place of the length of the first file claims more than there is.
+    let mut lying = whole.clone();
+    let header = 512 * (0..).find(|at| lying[at * 512 + 156] == b'0').unwrap();
+    lying[header + 124..header + 135].copy_from_slice(b"77777777777");
+    fs::write(&archive, lying).unwrap();
+    let before = device.snapshot();
+    device.gybe(&["install", &source]).ended(FAILED, &["error: ", "two.archive"]);
+    assert_eq!(device.snapshot(), before);
+
+    fs::write(&archive, whole).unwrap();
+    device.gybe(&["install", &source]).done();
+    assert_eq!(device.status()["b"]["state"], "trial");
 }
