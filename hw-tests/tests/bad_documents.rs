@@ -143,6 +143,17 @@ const DOCUMENTS: &[Row] = &[
         },
     ),
     row(
+        "recipe with bytes that nothing describes",
+        FAILED,
+        All,
+        &["recipe: the recipe is not as long as its table says"],
+        |bench, it| {
+            it.recipe.push(0);
+            it.rehash_pages();
+            resign(bench, it);
+        },
+    ),
+    row(
         "recipe beyond its target",
         FAILED,
         All,

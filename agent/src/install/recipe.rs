@@ -14,11 +14,18 @@ use crate::device::partition::RunningPartition;
 
 /// Where the bytes of a recipe can be read.
 pub(super) trait ReadRecipe {
+    /// How many bytes there are.
+    fn len(&self) -> u64;
+
     /// Fills `buffer` with the bytes that begin at `at`.
     fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> Result<(), InstallError>;
 }
 
 impl ReadRecipe for Blob {
+    fn len(&self) -> u64 {
+        Self::len(self)
+    }
+
     fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> Result<(), InstallError> {
         let digest = self.digest();
         Self::read_at(self, at, buffer).map_err(|cause| InstallError::Source { digest, cause })
@@ -39,6 +46,10 @@ impl RecipePart {
 }
 
 impl ReadRecipe for RecipePart {
+    fn len(&self) -> u64 {
+        self.part.len
+    }
+
     fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> Result<(), InstallError> {
         let mut at = at;
         let mut rest = buffer;
@@ -101,6 +112,10 @@ impl<'t, S: ReadRecipe> Recipe<'t, S> {
     ) -> Result<Self, InstallError> {
         let digest = config.recipe.table_digest;
         let table = Table::parse(table, &digest, config.parts())?;
+        if table.recipe_len() != source.len() {
+            let what = "the recipe is not as long as its table says";
+            return Err(RecipeError::Table { what }.into());
+        }
         Ok(Self { table, source, page: Vec::new(), frames: None })
     }
 
