@@ -34,6 +34,7 @@ const FOR_JUDGES: &[&str] = &[
     "libubootenv-tool",
     "mtools",
     "podman",
+    "procps",
     "python3",
     "qemu-system-arm",
     "u-boot-qemu",
