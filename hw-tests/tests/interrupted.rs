@@ -17,7 +17,10 @@ use std::time::{Duration, Instant};
 use bench::{Bench, Device, FAILED, REFUSED, Small, run, succeed, tool};
 use serde_json::{Value, json};
 
+/// How many installs are killed before their end, and how many attempts at that there may be: on a
+/// fast machine more of them come to their end first.
 const KILLS: u32 = 24;
+const ATTEMPTS_MAX: u32 = 240;
 const NAMES: [&str; 4] = ["root_a", "boot_a", "root_b", "boot_b"];
 
 /// The four partitions of a disk, each behind a loop device of its own: not every kernel shows
@@ -142,14 +145,17 @@ fn an_install_killed_at_any_moment_goes_on_where_it_was() {
     let seed = 7;
     let mut random = Random(seed);
     let (mut best, mut in_time) = (0, 0);
-    for kill in 0..KILLS {
+    for kill in 0..ATTEMPTS_MAX {
+        if in_time == KILLS {
+            break;
+        }
         let signal = if kill % 2 == 0 { "-KILL" } else { "-TERM" };
         // An install on its way to the end reports about as many lines as it has frames.
         let moment = (signal, random.below(30), Duration::from_micros(random.below(9_000)));
         let seen = install(&device, &two, Some(moment));
         let status = device.status();
         let at = format!("seed {seed}, kill {kill} {moment:?}: {status}");
-        if seen.report.is_some() {
+        if seen.report.is_some() || status["b"]["state"] == "trial" {
             // It came to its end before the signal did: begin again with an empty slot.
             device.gybe(&["rollback"]).done();
             for name in ["root_b", "boot_b"] {
@@ -171,7 +177,7 @@ fn an_install_killed_at_any_moment_goes_on_where_it_was() {
         assert_eq!(now["dev/root_a"], running["dev/root_a"], "{at}");
         assert_eq!(now["dev/boot_a"], running["dev/boot_a"], "{at}");
     }
-    assert!(in_time >= 20, "only {in_time} of {KILLS} kills came in time");
+    assert_eq!(in_time, KILLS, "of {ATTEMPTS_MAX} attempts only these came in time");
     let report = install(&device, &two, None).report.unwrap();
     let cost = |name: &str| report["cost"][name].as_u64().unwrap();
     // What was in place when the best of them was killed is not fetched again, but for what was on
