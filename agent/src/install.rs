@@ -10,6 +10,7 @@ mod copy;
 mod error;
 mod fetch;
 mod frame_header;
+mod held_recipe;
 mod likely;
 mod lookup;
 mod origin;
@@ -118,7 +119,11 @@ pub fn run<E: BootEnv>(
 impl Job<'_> {
     /// The partitions of the slot to install to, in the order of the release's targets.
     fn target_paths(&self) -> Result<Vec<PathBuf>, InstallError> {
-        paths_of(self.release, self.inactive)
+        let path = |name: &str| {
+            let unknown = || InstallError::UnknownTarget { name: name.to_owned() };
+            self.inactive.target(name).map(ToOwned::to_owned).ok_or_else(unknown)
+        };
+        self.release.config().targets.iter().map(|target| path(target.name)).collect()
     }
 
     /// Every medium that the running slot uses.
@@ -130,16 +135,6 @@ impl Job<'_> {
         }
         Ok(identities)
     }
-}
-
-/// The partitions in `paths`, in the order of the targets of `release`.
-fn paths_of(release: &Release<'_>, paths: &SlotPaths) -> Result<Vec<PathBuf>, InstallError> {
-    let path = |name: &str| match name {
-        "root" => Ok(paths.root.clone()),
-        "boot" => Ok(paths.boot.clone()),
-        other => Err(InstallError::UnknownTarget { name: other.to_owned() }),
-    };
-    release.config().targets.iter().map(|target| path(target.name)).collect()
 }
 
 /// A length in blocks as one in bytes.

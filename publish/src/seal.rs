@@ -15,7 +15,7 @@ use gybe_core::digest::Digest;
 use gybe_core::install::needed_blocks;
 use gybe_core::manifest::{ANNOTATION_LEN_MAX, RELEASE_TYPE};
 use gybe_core::recipe::PackId;
-use gybe_image::bootc::{self, Bootable, Labels};
+use gybe_image::bootc::{self, Labels};
 use gybe_image::fat::SectorLen;
 use gybe_image::image::{Image, platform};
 use gybe_image::layers::{self, Options};
@@ -115,7 +115,7 @@ pub fn run(arguments: &Seal) -> Result<(), SealError> {
         kernel: &bootable.kernel_version,
         microshift: microshift.as_deref(),
     };
-    let sealed = write(&writer, done, &facts, &bootable, arguments, root_hash)?;
+    let sealed = write(&writer, done, &facts, arguments, root_hash)?;
     let signed = if keys.is_empty() {
         Vec::new()
     } else {
@@ -165,12 +165,10 @@ fn write(
     writer: &LayoutWriter,
     done: Done<BlobWriter<'_>>,
     facts: &Facts<'_>,
-    bootable: &Bootable,
     arguments: &Seal,
     root_hash: Digest,
 ) -> Result<Sealed, SealError> {
     let Done { targets, frames, recipe, out } = done;
-    debug_assert_eq!(facts.kernel, bootable.kernel_version);
     let (pack_digest, pack_len) = out.finish()?;
     let (recipe_digest, recipe_len) = writer.write_blob(&recipe.bytes)?;
     let packs = [document::Pack { id: FIRST_PACK, frames: frames.len(), len: pack_len }];

@@ -4,13 +4,11 @@
 
 use std::path::PathBuf;
 
-use gybe_core::block::BLOCK_LEN;
-use gybe_core::config::{CONFIG_LEN_MAX, Config};
-use gybe_core::trailer::{PartName, Trailer};
-use gybe_core::version::Version;
+use gybe_core::trailer::Trailer;
 use tracing::{debug, info};
 
-use super::recipe::{Cursor, Item, Numbered, ReadRecipe, Recipe, RecipePart};
+use super::held_recipe::HeldRecipe;
+use super::recipe::{Cursor, Item, Numbered, ReadRecipe, Recipe};
 use super::{Chunks, InstallError, Job};
 use crate::device::partition::RunningPartition;
 
@@ -40,17 +38,10 @@ impl Likely {
             info!(slot = %job.slot, "an install of this release was interrupted here, going on");
             return Ok(Self::Everything);
         }
-        let mut room = vec![[0; BLOCK_LEN]; CONFIG_LEN_MAX / BLOCK_LEN];
-        let Ok(config) = trailer.read_part(&mut medium, PartName::Config, &mut room) else {
+        let Some(held) = HeldRecipe::read(root, &mut medium, &trailer) else {
             return Ok(Self::Nothing);
         };
-        let Ok(config) = Config::parse(config, Version::ours()) else { return Ok(Self::Nothing) };
-        let mut source = RecipePart::new(medium, *trailer.part(PartName::Recipe));
-        let mut table = vec![0; config.recipe.table_size];
-        if source.read_at(0, &mut table).is_err() {
-            return Ok(Self::Nothing);
-        }
-        let Ok(mut old) = Recipe::new(&config, &table, source) else { return Ok(Self::Nothing) };
+        let Ok(mut old) = held.open() else { return Ok(Self::Nothing) };
         let same = same_places(recipe, &mut old)?;
         debug!(chunks = same.len(), "chunks at the same place as before");
         Ok(Self::Some(same))

@@ -6,16 +6,15 @@
 
 use gybe_core::block::{BLOCK_LEN, Block, BlockIndex, ReadBlocks as _};
 use gybe_core::chunk::{Anchor, ChunkHasher};
-use gybe_core::config::{CONFIG_LEN_MAX, Config};
 use gybe_core::digest::Digest;
 use gybe_core::recipe::Chunk;
-use gybe_core::trailer::{PartName, Trailer};
+use gybe_core::trailer::Trailer;
 use gybe_core::verity::{Geometry, HASHES_PER_BLOCK, superblock};
-use gybe_core::version::Version;
 use tracing::{debug, warn};
 
+use super::held_recipe::HeldRecipe;
 use super::lookup::{Lookup, Pass, Spot};
-use super::recipe::{Item, ReadRecipe as _, Recipe, RecipePart};
+use super::recipe::Item;
 use super::{InstallError, Job};
 use crate::config::SlotPaths;
 use crate::device::partition::RunningPartition;
@@ -40,8 +39,8 @@ pub(super) struct Origin {
 enum Index {
     /// There is no running slot, or it tells nothing.
     Nothing,
-    /// A recipe: the configuration's bytes, the table's bytes, and where the pages are read.
-    Recipe { config: Vec<u8>, table: Vec<u8>, part: gybe_core::trailer::Part, paths: SlotPaths },
+    /// The recipe in its trailer.
+    Recipe(HeldRecipe),
     /// A hash tree behind `geometry.data_blocks()` blocks of the root target.
     Tree { geometry: Geometry },
 }
@@ -56,7 +55,7 @@ impl Origin {
             vec![RunningPartition::open(&paths.root)?, RunningPartition::open(&paths.boot)?];
         let mut origin = Self { media, index: Index::Nothing };
         origin.index = match origin.recipe(paths) {
-            Some(index) => index,
+            Some(recipe) => Index::Recipe(recipe),
             None => match origin.tree() {
                 Some(geometry) => {
                     warn!(%slot, "running slot has no usable trailer, searching its hash tree");
@@ -72,24 +71,16 @@ impl Origin {
     }
 
     /// The recipe in the trailer, if all of it that is needed is whole.
-    fn recipe(&mut self, paths: &SlotPaths) -> Option<Index> {
+    fn recipe(&mut self, paths: &SlotPaths) -> Option<HeldRecipe> {
         let root = self.media.first_mut()?;
         let trailer = Trailer::read(root).inspect_err(|cause| debug!(%cause, "no trailer")).ok()?;
-        let mut room = vec![[0; BLOCK_LEN]; CONFIG_LEN_MAX / BLOCK_LEN];
-        let bytes = trailer.read_part(root, PartName::Config, &mut room).ok()?.to_vec();
-        let config = Config::parse(&bytes, Version::ours()).ok()?;
-        let part = *trailer.part(PartName::Recipe);
-        let mut table = vec![0; config.recipe.table_size];
-        let medium = RunningPartition::open(&paths.root).ok()?;
-        let mut source = RecipePart::new(medium, part);
-        source.read_at(0, &mut table).ok()?;
-        Recipe::new(&config, &table, source).ok()?;
-        let names = config.targets.iter().map(|target| target.name);
-        if !names.zip(["root", "boot"]).all(|(found, expected)| found == expected) {
-            return None;
-        }
+        let held = HeldRecipe::read(&paths.root, root, &trailer)?;
+        let config = held.config().ok()?;
+        let mut names = config.targets.iter().map(|target| target.name).zip(["root", "boot"]);
+        // The media are opened in this order.
+        let in_order = names.all(|(found, expected)| found == expected);
         drop(config);
-        Some(Index::Recipe { config: bytes, table, part, paths: paths.clone() })
+        in_order.then_some(held)
     }
 
     /// The hash tree behind the root file system, if it is one of ours.
@@ -113,7 +104,7 @@ impl Origin {
     pub(super) fn passes(&self) -> u64 {
         match &self.index {
             Index::Nothing => 1,
-            Index::Recipe { table, .. } => Pass::needed(table.len() / 64 * 89),
+            Index::Recipe(held) => Pass::needed(held.chunks_max()),
             Index::Tree { geometry } => {
                 Pass::needed(usize::try_from(geometry.data_blocks()).unwrap_or(usize::MAX / 8))
             }
@@ -137,11 +128,8 @@ impl Origin {
         let mut lookup = Lookup::default();
         match &self.index {
             Index::Nothing => {}
-            Index::Recipe { config, table, part, paths } => {
-                let config =
-                    Config::parse(config, Version::ours()).map_err(|_| InstallError::RecipeEnds)?;
-                let source = RecipePart::new(RunningPartition::open(&paths.root)?, *part);
-                let places = Recipe::new(&config, table, source)?.walk(|item| {
+            Index::Recipe(held) => {
+                let places = held.open()?.walk(|item| {
                     if let Item::Chunk(found) = item {
                         let key = digest_key(&found.chunk.digest);
                         if pass.has(key) {
@@ -193,7 +181,7 @@ impl Origin {
         let key = self.key(chunk);
         match self.index {
             Index::Nothing => None,
-            Index::Recipe { .. } => lookup.find(key).next(),
+            Index::Recipe(_) => lookup.find(key).next(),
             Index::Tree { geometry } => lookup
                 .find(key)
                 .take(CANDIDATES_MAX)

@@ -4,7 +4,8 @@ use gybe_core::block::{BLOCK_LEN, BlockIndex, ReadBlocks as _};
 use gybe_core::chunk::{Place, TargetIndex};
 use gybe_core::config::Config;
 use gybe_core::recipe::{
-    Chunk, Entry, Frame, FrameIndex, PackId, Part, RecipeError, Record, Table,
+    Chunk, Entry, Frame, FrameIndex, PAGE_LEN_MAX, PackId, Part, RECORD_LEN_MAX, RecipeError,
+    Record, Table,
 };
 use gybe_core::trailer;
 use gybe_oci::Blob;
@@ -117,6 +118,11 @@ impl<'t, S: ReadRecipe> Recipe<'t, S> {
             return Err(RecipeError::Table { what }.into());
         }
         Ok(Self { table, source, page: Vec::new(), frames: None })
+    }
+
+    /// How many chunks there are at most.
+    pub(super) fn chunks_max(&self) -> usize {
+        self.table.page_count() * (PAGE_LEN_MAX / RECORD_LEN_MAX)
     }
 
     /// Gives every part of every target, in order, to `take`.
