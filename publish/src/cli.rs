@@ -98,8 +98,9 @@ pub struct Sign {
 /// How to sign, for every verb that does.
 #[derive(Args, Clone, Debug)]
 pub struct Signing {
-    /// Sign with this private key, EC P-256 or Ed25519 in PEM; may come several times
-    #[arg(long = "key", value_name = "FILE.pem")]
+    /// Sign with this private key, EC P-256 or Ed25519 in PEM, or a cosign.key, whose password is
+    /// COSIGN_PASSWORD or asked for; may come several times
+    #[arg(long = "key", value_name = "FILE")]
     pub keys: Vec<PathBuf>,
     /// Say this in the signed bytes, beside the digest; may come several times
     #[arg(long = "annotation", value_name = "KEY=VALUE")]
