@@ -15,7 +15,7 @@ const WHITEOUT_META: &[u8] = b".wh..wh.";
 /// The marker of a directory whose lower content is hidden.
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Longest names and attributes of all layers together, in bytes.
-const HEADERS_LEN_MAX: usize = 256 << 20;
+pub(crate) const HEADERS_LEN_MAX: usize = 256 << 20;
 
 /// What all layers have used up of their limits. Layers are read at once, and all of them are in
 /// memory before the first is laid down.
@@ -63,12 +63,22 @@ pub(crate) enum Item {
     Opaque,
 }
 
+/// What the names of markers mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Markers {
+    /// That something in the layers below is not there.
+    Count,
+    /// Nothing: there are no layers below.
+    AreFiles,
+}
+
 type Failure = (Option<Vec<u8>>, LayerProblem);
 
 /// Takes a layer apart.
 pub(super) fn scan(
     from: Received<'_>,
     layer: usize,
+    markers: Markers,
     used: &Used,
     options: &Options,
 ) -> Result<Vec<Entry>, Failure> {
@@ -84,7 +94,7 @@ pub(super) fn scan(
         let path = member.path.clone();
         let failed = |problem| (Some(path.clone()), problem);
         used.add(&member, options).map_err(&failed)?;
-        match entry(member, layer, &mut reader) {
+        match entry(member, layer, markers, &mut reader) {
             Ok(entry) => entries.extend(entry),
             Err(problem) => return Err(failed(problem)),
         }
@@ -95,33 +105,16 @@ pub(super) fn scan(
 fn entry(
     member: Member,
     layer: usize,
+    markers: Markers,
     reader: &mut Reader<Received<'_>>,
 ) -> Result<Option<Entry>, LayerProblem> {
     let path = normal(&member.path).map_err(TarError::from)?;
-    let slash = path.iter().rposition(|&byte| byte == b'/');
-    let (parent, name) = match slash {
-        Some(at) => (path.get(..at), path.get(at..).and_then(|rest| rest.get(1..))),
-        None => (None, Some(&*path)),
-    };
-    let (parent, name) = (parent.unwrap_or(b""), name.unwrap_or(b""));
-    if name == OPAQUE {
-        return Ok(Some(Entry { path: parent.to_vec(), item: Item::Opaque }));
-    }
-    if path.split(|&byte| byte == b'/').any(|name| name.starts_with(WHITEOUT_META)) {
-        return Ok(None);
-    }
-    let no_marker = |name: &[u8]| LayerProblem::Whiteout { name: name.escape_ascii().to_string() };
-    if let Some(inside) = parent.split(|&byte| byte == b'/').find(|name| name.starts_with(WHITEOUT))
-    {
-        return Err(no_marker(inside));
-    }
-    if let Some(hidden) = name.strip_prefix(WHITEOUT) {
-        if [&b""[..], b".", b".."].contains(&hidden) {
-            return Err(no_marker(name));
-        }
-        let slash: &[u8] = if parent.is_empty() { b"" } else { b"/" };
-        let path = [parent, slash, hidden].concat();
-        return Ok(Some(Entry { path, item: Item::Whiteout }));
+    match marker(&path) {
+        _ if markers == Markers::AreFiles => {}
+        Marker::None => {}
+        Marker::Of(entry) => return Ok(Some(entry)),
+        Marker::Foreign => return Ok(None),
+        Marker::Wrong { name } => return Err(LayerProblem::Whiteout { name }),
     }
     let kind = match member.kind {
         MemberKind::HardLink(target) => {
@@ -141,4 +134,45 @@ fn entry(
         MemberKind::Fifo => Kind::Fifo,
     };
     Ok(Some(Entry { path, item: Item::Node(Node { meta: member.meta, kind }) }))
+}
+
+/// What a path marks.
+enum Marker {
+    /// Nothing: it is what it is.
+    None,
+    /// This.
+    Of(Entry),
+    /// Something that only AUFS understands.
+    Foreign,
+    /// Nothing that makes sense.
+    Wrong { name: String },
+}
+
+fn marker(path: &[u8]) -> Marker {
+    let slash = path.iter().rposition(|&byte| byte == b'/');
+    let (parent, name) = match slash {
+        Some(at) => (path.get(..at), path.get(at..).and_then(|rest| rest.get(1..))),
+        None => (None, Some(path)),
+    };
+    let (parent, name) = (parent.unwrap_or(b""), name.unwrap_or(b""));
+    if name == OPAQUE {
+        return Marker::Of(Entry { path: parent.to_vec(), item: Item::Opaque });
+    }
+    if path.split(|&byte| byte == b'/').any(|name| name.starts_with(WHITEOUT_META)) {
+        return Marker::Foreign;
+    }
+    let wrong = |name: &[u8]| Marker::Wrong { name: name.escape_ascii().to_string() };
+    if let Some(inside) = parent.split(|&byte| byte == b'/').find(|name| name.starts_with(WHITEOUT))
+    {
+        return wrong(inside);
+    }
+    match name.strip_prefix(WHITEOUT) {
+        None => Marker::None,
+        Some(b"" | b"." | b"..") => wrong(name),
+        Some(hidden) => {
+            let slash: &[u8] = if parent.is_empty() { b"" } else { b"/" };
+            let path = [parent, slash, hidden].concat();
+            Marker::Of(Entry { path, item: Item::Whiteout })
+        }
+    }
 }
