@@ -119,18 +119,22 @@ pub fn run<E: BootEnv>(
 impl Job<'_> {
     /// The partitions of the slot to install to, in the order of the release's targets.
     fn target_paths(&self) -> Result<Vec<PathBuf>, InstallError> {
+        let targets = &self.release.config().targets;
+        if let Some(name) = self.inactive.left_alone(targets) {
+            return Err(InstallError::MissingTarget { name });
+        }
         let path = |name: &str| {
             let unknown = || InstallError::UnknownTarget { name: name.to_owned() };
             self.inactive.target(name).map(ToOwned::to_owned).ok_or_else(unknown)
         };
-        self.release.config().targets.iter().map(|target| path(target.name)).collect()
+        targets.iter().map(|target| path(target.name)).collect()
     }
 
     /// Every medium that the running slot uses.
     fn running_identities(&self) -> Result<Vec<crate::device::identity::Identity>, InstallError> {
         let Some((_, paths)) = self.running else { return Ok(Vec::new()) };
         let mut identities = Vec::new();
-        for path in [&paths.root, &paths.boot] {
+        for (_, path) in paths.all() {
             identities.push(RunningPartition::open(path)?.identity());
         }
         Ok(identities)

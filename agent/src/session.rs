@@ -13,6 +13,7 @@ use crate::device::environment::{AnyEnvironment, EnvironmentError};
 use crate::device::partition::RunningPartition;
 use crate::device::slots::Slots;
 use crate::error::Error;
+use crate::install;
 use crate::release::{Held, HeldError, architecture};
 use crate::root::Root;
 use crate::state::{Seen, State, StateError, StateFile, reconcile};
@@ -137,8 +138,12 @@ impl Session {
     /// # Errors
     /// When a partition cannot be read, or does not hold what was signed.
     pub fn prove(&self, slot: Slot, release: &Release<'_>) -> Result<Proven, Error> {
+        let targets = &release.config().targets;
+        if let Some(name) = self.slots.paths.of(slot).left_alone(targets) {
+            return Err(install::InstallError::MissingTarget { name }.into());
+        }
         let mut media = Vec::new();
-        for target in &release.config().targets {
+        for target in targets {
             let mut medium = self.open_for_reading(slot, target.name)?;
             medium.drop_caches()?;
             media.push(medium);

@@ -46,6 +46,12 @@ pub enum InstallError {
         /// Its name.
         name: String,
     },
+    /// A partition for which the release has no target.
+    #[error("release has no target {name:?}, for which this device has a partition in each slot")]
+    MissingTarget {
+        /// Its name.
+        name: &'static str,
+    },
     /// There are more signatures than a trailer holds.
     #[error("signatures are {len} bytes, limit {limit}")]
     Signatures {

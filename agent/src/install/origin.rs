@@ -51,8 +51,8 @@ impl Origin {
         let Some((slot, paths)) = job.running else {
             return Ok(Self { media: Vec::new(), index: Index::Nothing });
         };
-        let media =
-            vec![RunningPartition::open(&paths.root)?, RunningPartition::open(&paths.boot)?];
+        let media = paths.all().map(|(_, path)| RunningPartition::open(path));
+        let media = media.collect::<Result<_, _>>()?;
         let mut origin = Self { media, index: Index::Nothing };
         origin.index = match origin.recipe(paths) {
             Some(recipe) => Index::Recipe(recipe),
@@ -76,9 +76,9 @@ impl Origin {
         let trailer = Trailer::read(root).inspect_err(|cause| debug!(%cause, "no trailer")).ok()?;
         let held = HeldRecipe::read(&paths.root, root, &trailer)?;
         let config = held.config().ok()?;
-        let mut names = config.targets.iter().map(|target| target.name).zip(["root", "boot"]);
+        let names = config.targets.iter().map(|target| target.name);
         // The media are opened in this order.
-        let in_order = names.all(|(found, expected)| found == expected);
+        let in_order = names.zip(paths.all()).all(|(found, (expected, _))| found == expected);
         drop(config);
         in_order.then_some(held)
     }
