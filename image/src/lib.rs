@@ -22,5 +22,5 @@ pub mod target;
 pub mod tree;
 
 pub use merge::MergeError;
-pub use spool::Spool;
+pub use spool::{AddError, Spool};
 pub use tar::{PathError, TarError};

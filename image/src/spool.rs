@@ -61,17 +61,39 @@ impl Spool {
     /// contents, in the same order.
     ///
     /// # Errors
-    /// What the system says, and which of the files it is about, counted from 0.
-    pub fn add(&mut self, files: Vec<File>) -> Result<Vec<Content>, (usize, io::Error)> {
-        let mut filling = Filling::new(self.0.len(), None).map_err(|cause| (0, cause))?;
-        let contents = files.iter().enumerate().map(|(index, file)| {
-            let len = file.metadata().map_err(|cause| (index, cause))?.len();
-            filling.add(file, len).map_err(|cause| (index, cause))
+    /// What the system says, and which of the files it is about.
+    pub fn add(&mut self, paths: &[PathBuf]) -> Result<Vec<Content>, AddError> {
+        let layer = self.0.len();
+        let mut filling = Filling::new(layer, None).map_err(|cause| AddError::Spool { cause })?;
+        let contents = paths.iter().map(|path| {
+            let read = |cause| AddError::Read { path: path.clone(), cause };
+            let file = File::open(path).map_err(read)?;
+            let len = file.metadata().map_err(read)?.len();
+            filling.add(&file, len).map_err(read)
         });
         let contents = contents.collect::<Result<_, _>>()?;
         self.0.push(filling.finish());
         Ok(contents)
     }
+}
+
+/// Why files are not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    /// One cannot be read or copied.
+    #[error("{}: {cause}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// There is no place for them.
+    #[error("cannot spool: {cause}")]
+    Spool {
+        /// What the system says.
+        cause: io::Error,
+    },
 }
 
 /// A layer in the making, of files that lie anywhere.
@@ -151,12 +173,13 @@ mod tests {
     #[test]
     fn files_from_elsewhere_read_as_they_were_and_holes_take_no_room() {
         let mut spool = Spool(Vec::new());
-        let hole = tempfile::tempfile().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["hole", "small", "empty"].map(|name| folder.path().join(name));
+        let [hole, small, _] = [0, 1, 2].map(|at| File::create(&paths[at]).unwrap());
         hole.set_len(3 * COPY_LEN as u64 + 5).unwrap();
         hole.write_all_at(b"end", 3 * COPY_LEN as u64 + 2).unwrap();
-        let [small, empty] = [(); 2].map(|()| tempfile::tempfile().unwrap());
         small.write_all_at(b"small", 0).unwrap();
-        let contents = spool.add(vec![hole, small, empty]).unwrap();
+        let contents = spool.add(&paths).unwrap();
         let mut whole = vec![0; 3 * COPY_LEN];
         whole.extend_from_slice(b"\0\0end");
         for (content, expected) in contents.iter().zip([&whole[..], b"small", b""]) {
@@ -167,6 +190,9 @@ mod tests {
         }
         let [Stored::File(file)] = &spool.0[..] else { panic!("one file") };
         assert_eq!(file.metadata().unwrap().len(), 5 + 5);
+        let missing = folder.path().join("missing");
+        let why = spool.add(std::slice::from_ref(&missing)).unwrap_err().to_string();
+        assert_eq!(why, format!("{}: No such file or directory (os error 2)", missing.display()));
     }
 
     #[test]

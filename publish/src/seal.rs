@@ -1,4 +1,4 @@
-//! `gybe-publish seal`: one image in, one release out.
+//! `gybe-publish seal`: one image or root file system in, one release out.
 //!
 //! Image → tree → root target → its root hash → boot target → packs, recipe, configuration,
 //! manifest. Each byte of the image is read from its layer once and hashed once more as it is
@@ -6,6 +6,7 @@
 
 mod document;
 mod error;
+mod input;
 mod microshift;
 mod progress;
 
@@ -15,13 +16,11 @@ use gybe_core::digest::Digest;
 use gybe_core::install::needed_blocks;
 use gybe_core::manifest::{ANNOTATION_LEN_MAX, RELEASE_TYPE};
 use gybe_core::recipe::PackId;
-use gybe_image::bootc::{self, Labels};
 use gybe_image::fat::SectorLen;
-use gybe_image::image::{Image, platform};
-use gybe_image::layers::{self, Options};
+use gybe_image::image::platform;
 use gybe_image::pack::{Done, Packer};
 use gybe_image::{boot, erofs};
-use gybe_oci::{BlobWriter, Descriptor, Layout, LayoutWriter, Transport};
+use gybe_oci::{BlobWriter, Descriptor, LayoutWriter, Transport};
 use serde::Serialize;
 
 use crate::cli::Seal;
@@ -29,6 +28,7 @@ use crate::output;
 use crate::sign::{self, Signed};
 use document::Facts;
 pub use error::SealError;
+use input::Boot;
 use progress::Bars;
 
 /// The version of the JSON report.
@@ -47,7 +47,7 @@ struct Report<'a> {
     root_hash: String,
     source_digest: String,
     sequence: u64,
-    kernel: &'a str,
+    kernel: Option<&'a str>,
     targets: Vec<TargetReport<'a>>,
     recipe_bytes: u64,
     pack_bytes: u64,
@@ -72,35 +72,25 @@ pub fn run(arguments: &Seal) -> Result<(), SealError> {
         return Err(SealError::Output { name: arguments.output.to_string() });
     }
     let keys = sign::read_keys(&arguments.signing)?;
-    let layout = Layout::open(&arguments.image)?;
-    let arch = arguments.arch.as_deref();
-    let image = Image::open(&layout, arguments.image.tag.as_deref(), arch)?;
-    let architecture = image.config.platform.architecture.clone();
+    let outside = input::outside(arguments)?;
 
     let bars = Bars::new();
-    let (tree, spool) = layers::load(&layout, &image, &Options::default(), &|progress| {
-        bars.layers(progress.done, progress.total);
-    })?;
-    let parts = bootc::Image {
-        tree: &tree,
-        contents: &spool,
-        architecture: &architecture,
-        labels: &image.config.labels,
-    };
-    let wanted = arch.map_or_else(|| architecture.clone(), |arch| platform(arch).architecture);
-    let labels = if arguments.allow_unlabelled { Labels::Optional } else { Labels::Required };
-    let bootable = bootc::check(parts, &wanted, labels)?;
-    let microshift = microshift::version(&tree, &spool, &architecture)?;
+    let mut input = input::open(arguments, &bars)?;
+    let kernel = input.boot(outside, arguments)?;
+    let (tree, spool, architecture) = (&input.tree, &input.contents, &input.architecture);
+    let microshift = microshift::version(tree, spool, architecture)?;
 
     let writer = LayoutWriter::open(&arguments.output.path)?;
     let mut packer = Packer::new(FIRST_PACK, writer.blob()?, arguments.level);
-    let root = erofs::layout(&tree)?;
+    let root = erofs::layout(tree)?;
     bars.target("root", root.blocks());
-    let root_hash = packer.add(&root, &spool, &mut |blocks| bars.packed(blocks))?.root_hash;
-    let boot = boot::layout(&bootable, &root_hash, SectorLen::B512)?;
-    bars.target("boot", boot.blocks());
-    packer.add(&boot, &spool, &mut |blocks| bars.packed(blocks))?;
-    let command_line = boot::command_line(&bootable, &root_hash)?;
+    let root_hash = packer.add(&root, spool, &mut |blocks| bars.packed(blocks))?.root_hash;
+    if let Boot::Target(bootable) = &kernel {
+        let boot = boot::layout(bootable, &root_hash, SectorLen::B512)?;
+        bars.target("boot", boot.blocks());
+        packer.add(&boot, spool, &mut |blocks| bars.packed(blocks))?;
+    }
+    let command_line = boot::command_line(kernel.kargs(), &root_hash)?;
     let done = packer.finish()?;
     bars.finish();
 
@@ -109,10 +99,10 @@ pub fn run(arguments: &Seal) -> Result<(), SealError> {
         version: &arguments.version,
         rollback_index: arguments.rollback_index,
         sequence: sequence(arguments.sequence)?,
-        architecture: &architecture,
-        source_digest: image.resolved.descriptor.digest,
+        architecture,
+        source_digest: input.source_digest,
         command_line: &command_line,
-        kernel: &bootable.kernel_version,
+        kernel: kernel.kernel_version(),
         microshift: microshift.as_deref(),
     };
     let sealed = write(&writer, done, &facts, arguments, root_hash)?;

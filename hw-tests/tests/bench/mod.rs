@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub(crate) use device::{Device, Snapshot};
+pub(crate) use device::{Device, Snapshot, config};
 pub(crate) use image::Small;
 pub(crate) use parts::{Parts, hex};
 pub(crate) use rows::{Leaves, Row, annotate, configure, halve, judge, resign, row};

@@ -36,7 +36,7 @@ pub(super) struct Facts<'a> {
     pub(super) architecture: &'a str,
     pub(super) source_digest: Digest,
     pub(super) command_line: &'a str,
-    pub(super) kernel: &'a str,
+    pub(super) kernel: Option<&'a str>,
     pub(super) microshift: Option<&'a str>,
 }
 
@@ -71,8 +71,9 @@ pub(super) fn config(
     let packs = packs
         .iter()
         .map(|pack| json!({ "id": pack.id.0, "frames": pack.frames, "size": pack.len }));
-    let mut image = BTreeMap::from([("kernel", facts.kernel)]);
-    image.extend(facts.microshift.map(|version| ("microshift", version)));
+    let known = [("kernel", facts.kernel), ("microshift", facts.microshift)];
+    let image: BTreeMap<_, _> =
+        known.into_iter().filter_map(|(name, version)| Some((name, version?))).collect();
     serde_json::to_vec_pretty(&json!({
         "format": FORMAT,
         "agentMin": AGENT_MIN,
