@@ -6,6 +6,7 @@
 
 mod decode;
 mod error;
+mod ostree;
 mod scan;
 
 use std::fs::File;

@@ -116,6 +116,9 @@ pub enum LayerProblem {
         /// Its name.
         name: String,
     },
+    /// The attributes of an ostree object make no sense.
+    #[error("attributes of an ostree object are not what ostree writes")]
+    OstreeXattrs,
     /// There are too many entries in all layers.
     #[error("more than {limit} entries in all layers")]
     Entries {

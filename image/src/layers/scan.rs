@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::decode::Received;
+use super::ostree::{self, Objects};
 use super::{LayerProblem, Options};
 use crate::content::Content;
 use crate::tar::{Member, MemberKind, Reader, TarError, normal};
@@ -27,14 +28,15 @@ pub(super) struct Used {
 
 impl Used {
     fn add(&self, member: &Member, options: &Options) -> Result<(), LayerProblem> {
-        let add = |to: &AtomicUsize, count: usize| {
-            to.fetch_add(count, Ordering::Relaxed).saturating_add(count)
-        };
         let limit = options.entry_count_max;
-        if add(&self.entries, 1) > limit {
+        if self.entries.fetch_add(1, Ordering::Relaxed) >= limit {
             return Err(LayerProblem::Entries { limit });
         }
-        let len = add(&self.headers_len, member.header_len);
+        self.add_headers(member.header_len)
+    }
+
+    fn add_headers(&self, len: usize) -> Result<(), LayerProblem> {
+        let len = self.headers_len.fetch_add(len, Ordering::Relaxed).saturating_add(len);
         if len > HEADERS_LEN_MAX {
             return Err(LayerProblem::Headers { len, limit: HEADERS_LEN_MAX });
         }
@@ -84,21 +86,24 @@ pub(super) fn scan(
 ) -> Result<Vec<Entry>, Failure> {
     let mut reader = Reader::new(from, options.layer_len_max);
     let mut entries: Vec<Entry> = Vec::new();
+    let mut objects = Objects::default();
     loop {
         // An error between members is best placed by the last good one.
         let member = reader.next().map_err(|cause| match entries.last() {
             Some(last) => (Some([b"after ", &*last.path].concat()), cause.into()),
             None => (None, cause.into()),
         });
-        let Some(member) = member? else { return Ok(entries) };
+        let Some(member) = member? else { break };
         let path = member.path.clone();
         let failed = |problem| (Some(path.clone()), problem);
         used.add(&member, options).map_err(&failed)?;
-        match entry(member, layer, markers, &mut reader) {
+        match entry(member, layer, markers, &mut reader, &mut objects, used) {
             Ok(entry) => entries.extend(entry),
             Err(problem) => return Err(failed(problem)),
         }
     }
+    objects.apply(&mut entries);
+    Ok(entries)
 }
 
 /// What a member says; `None` if it is of no concern.
@@ -107,6 +112,8 @@ fn entry(
     layer: usize,
     markers: Markers,
     reader: &mut Reader<Received<'_>>,
+    objects: &mut Objects,
+    used: &Used,
 ) -> Result<Option<Entry>, LayerProblem> {
     let path = normal(&member.path).map_err(TarError::from)?;
     match marker(&path) {
@@ -123,6 +130,15 @@ fn entry(
         }
         MemberKind::Directory => {
             return Ok(Some(Entry { path, item: Item::Node(Node::directory(member.meta)) }));
+        }
+        MemberKind::File { len, pieces } if ostree::holds_xattrs(&path) => {
+            if len > ostree::XATTRS_LEN_MAX {
+                return Err(LayerProblem::OstreeXattrs);
+            }
+            let mut bytes = Vec::new();
+            let digest = reader.digest_and(len, &pieces, |part| bytes.extend_from_slice(part))?;
+            used.add_headers(objects.add(&path, &bytes)?)?;
+            Kind::File(Content { layer, len, digest, pieces })
         }
         MemberKind::File { len, pieces } => {
             let digest = reader.digest(len, &pieces)?;
