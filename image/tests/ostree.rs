@@ -41,7 +41,9 @@ impl Base {
         };
         ostree(&["init", "--mode=bare-user"]);
         let tree = format!("--tree=dir={}", base.path("source").display());
-        ostree(&["commit", "--branch=os", "--timestamp=@0", &tree]);
+        // Without root nothing belongs to anybody else.
+        let owners: &[&str] = if is_root() { &[] } else { &["--owner-uid=0", "--owner-gid=0"] };
+        ostree(&[&["commit", "--branch=os", "--timestamp=@0", &tree], owners].concat());
         base
     }
 
