@@ -50,6 +50,15 @@ impl<W: io::Write> Frames<W> {
         if self.closed.len() >= BATCH { self.write() } else { Ok(()) }
     }
 
+    /// Ends the open frame and writes all that wait; says how many frames there are, and how many
+    /// bytes they have.
+    pub(crate) fn flush(&mut self) -> io::Result<(usize, u64)> {
+        self.close()?;
+        self.write()?;
+        let len = self.records.iter().map(|record| u64::from(record.stored_len)).sum();
+        Ok((self.records.len(), len))
+    }
+
     /// Ends the pack and gives its frames and what it was written to.
     pub(crate) fn finish(mut self) -> io::Result<(Vec<FrameRecord>, W)> {
         self.close()?;
