@@ -11,6 +11,11 @@ use crate::parallel;
 /// How many frames are compressed in one go over all cores.
 const BATCH: usize = 16;
 
+/// A frame this long is ended where the next chunk changed apart from it. Longer ones would be a
+/// little smaller (frames of 256 KiB take 3 % more than those of 1 MiB), but what a chain of releases
+/// packs again of them grows faster than that.
+const SHORT_LEN: usize = 128 << 10;
+
 /// Gathers chunks to frames and writes the frames of one pack.
 #[derive(Debug)]
 pub(crate) struct Frames<W> {
@@ -40,6 +45,11 @@ impl<W: io::Write> Frames<W> {
         let block = self.open.len() / BLOCK_LEN;
         self.open.extend_from_slice(chunk);
         Ok(At { frame: self.records.len() + self.closed.len(), block })
+    }
+
+    /// Ends the open frame if it is worth one.
+    pub(crate) fn close_if_long(&mut self) -> io::Result<()> {
+        if self.open.len() >= SHORT_LEN { self.close() } else { Ok(()) }
     }
 
     /// Ends the open frame, so that what comes next can be fetched without what came before.

@@ -78,6 +78,8 @@ pub struct Packer<'b, W> {
     frames: Frames<W>,
     known: HashMap<Digest, Stored>,
     targets: Vec<Packed>,
+    /// Whether something that the base has lies between the last new chunk and the next.
+    apart: bool,
 }
 
 /// What came of packing.
@@ -130,7 +132,8 @@ impl<'b, W: io::Write> Packer<'b, W> {
     pub fn new(base: Option<&'b Base>, out: W, level: i32) -> Result<Self, PackError> {
         let pack = base.map_or(Ok(PackId(0)), Base::next_pack)?;
         let frames = Frames::new(out, level);
-        Ok(Self { base, pack, frames, known: HashMap::new(), targets: Vec::new() })
+        let (known, targets) = (HashMap::new(), Vec::new());
+        Ok(Self { base, pack, frames, known, targets, apart: false })
     }
 
     /// Reads a target once and packs it. `progress` is told how many blocks were done.
@@ -185,9 +188,15 @@ impl<'b, W: io::Write> Packer<'b, W> {
             return Ok(Record::Zeros { count });
         };
         let earlier = self.base.and_then(|base| base.chunks.get(&digest));
+        self.apart |= earlier.is_some();
         let stored = match earlier.or_else(|| self.known.get(&digest)) {
             Some(stored) => *stored,
             None => {
+                // What changed in one piece will change in one piece again. Frames of what changed
+                // apart would soon hold a little that is needed and much that is not.
+                if std::mem::take(&mut self.apart) {
+                    self.frames.close_if_long()?;
+                }
                 let at = self.frames.push(&bytes)?;
                 let frame = FrameIndex(u32::try_from(at.frame).map_err(|_| PackError::Frames)?);
                 let block = u16::try_from(at.block).map_err(|_| PackError::Frames)?;

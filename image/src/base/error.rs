@@ -13,7 +13,7 @@ pub enum BaseError {
     #[error("base: {0}")]
     Layout(#[from] LayoutError),
     /// What is there is no release.
-    #[error("base: {why}")]
+    #[error("base is no release: {why}")]
     Manifest {
         /// Why.
         why: String,

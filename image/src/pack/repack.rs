@@ -6,8 +6,8 @@
 //!
 //! | limit | what it bounds |
 //! |---|---|
-//! | a pack of which less than a quarter is needed | what a source without ranges sends in vain |
-//! | all frames together more than 1.15 × what is needed of them | what a fresh install fetches in vain |
+//! | a pack of which less than an eighth is needed | what a source without ranges sends in vain |
+//! | all frames together more than 1.17 × what is needed of them | what a fresh install fetches in vain |
 //! | more than 48 packs | a release may have 64 |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,10 +19,10 @@ use super::live::LiveFrame;
 use crate::base::BasePack;
 
 /// A pack is packed again when less than one part in this many of it is needed.
-const NEEDED_MIN: u64 = 4;
+const NEEDED_MIN: u64 = 8;
 
 /// A fresh install may fetch this many hundredths of what it needs.
-const FETCHED_MAX: u64 = 115;
+const FETCHED_MAX: u64 = 117;
 
 /// The most packs that a release refers to before some are put together.
 const PACKS_MAX: usize = 48;
@@ -189,17 +189,17 @@ mod tests {
     #[test]
     fn what_is_needed_stays_where_it_is() {
         let live = [frame(0, 0, 100), frame(0, 1, 90), frame(1, 0, 80)];
-        let plan = plan_for(&[(PackId(0), 7600), (PackId(1), 1000)], &live, 0);
+        let plan = plan_for(&[(PackId(0), 15_200), (PackId(1), 1000)], &live, 0);
         assert_eq!(plan, Plan::default());
     }
 
     #[test]
     fn a_pack_of_which_little_is_needed_is_packed_again() {
         let live = [frame(0, 3, 100), frame(0, 7, 90), frame(1, 0, 100)];
-        let plan = plan_for(&[(PackId(0), 7601), (PackId(1), 1000)], &live, 0);
+        let plan = plan_for(&[(PackId(0), 15_201), (PackId(1), 1000)], &live, 0);
         assert_eq!(frames(&plan), [(0, 3), (0, 7)]);
-        assert_eq!(plan.reasons, [Reason::Dead { pack: PackId(0), used: 1900, len: 7601 }]);
-        assert_eq!(plan_for(&[(PackId(0), 7600)], &live, 0), Plan::default());
+        assert_eq!(plan.reasons, [Reason::Dead { pack: PackId(0), used: 1900, len: 15_201 }]);
+        assert_eq!(plan_for(&[(PackId(0), 15_200)], &live, 0), Plan::default());
         // One of which nothing is needed is simply left out.
         assert_eq!(plan_for(&[(PackId(5), 9000)], &[], 0), Plan::default());
     }
