@@ -11,6 +11,10 @@
 //! Source: Linux `Documentation/admin-guide/device-mapper/verity.rst` and cryptsetup's
 //! "DMVerity" page, hash type 1, read 2026-11. `veritysetup verify` is the judge in the tests.
 
+mod builder;
+
+pub use builder::{TreeBuilder, TreeError};
+
 use crate::block::{BLOCK_LEN, Block, BlockIndex, ReadBlocks};
 use crate::digest::{Digest, Hasher};
 
@@ -132,151 +136,6 @@ pub fn superblock(geometry: &Geometry) -> Block {
     put(80, &32u16.to_le_bytes()); // salt size
     put(88, &SALT);
     block
-}
-
-/// Builds a tree from leaf hashes that arrive in order, holding one open block a level.
-#[derive(Debug)]
-pub struct TreeBuilder {
-    geometry: Geometry,
-    open: [Open; LEVELS_MAX],
-    /// The leaf of a target of one block, which has no level to put it in.
-    only: Option<Digest>,
-    seen: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Open {
-    block: Block,
-    filled: usize,
-    done: u64,
-}
-
-/// Why a tree could not be finished.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TreeError<E> {
-    /// The sink refused a block.
-    #[error("hash tree: {0}")]
-    Sink(E),
-    /// There were fewer or more leaves than data blocks.
-    #[error("hash tree: {found} leaves for {expected} blocks")]
-    Leaves {
-        /// How many leaves came.
-        found: u64,
-        /// How many the geometry has.
-        expected: u64,
-    },
-}
-
-impl TreeBuilder {
-    /// A builder that has seen no leaf.
-    #[must_use]
-    pub const fn new(geometry: Geometry) -> Self {
-        let empty = Open { block: [0; BLOCK_LEN], filled: 0, done: 0 };
-        Self { geometry, open: [empty; LEVELS_MAX], only: None, seen: 0 }
-    }
-
-    /// Adds the next leaf. `sink` receives each block that this fills, with its position counted
-    /// in blocks from the superblock.
-    ///
-    /// # Errors
-    /// What `sink` says, or [`TreeError::Leaves`] for one leaf too many.
-    pub fn push<E>(
-        &mut self,
-        leaf: Digest,
-        sink: &mut impl FnMut(u64, &Block) -> Result<(), E>,
-    ) -> Result<(), TreeError<E>> {
-        self.seen = self.seen.saturating_add(1);
-        if self.seen > self.geometry.data_blocks {
-            return Err(self.wrong_count());
-        }
-        if self.geometry.levels == 0 {
-            self.only = Some(leaf);
-            return Ok(());
-        }
-        self.add(0, leaf, sink).map(|_| ())
-    }
-
-    /// Closes the open blocks and gives the root hash.
-    ///
-    /// # Errors
-    /// What `sink` says, or [`TreeError::Leaves`] when leaves are missing.
-    pub fn finish<E>(
-        mut self,
-        sink: &mut impl FnMut(u64, &Block) -> Result<(), E>,
-    ) -> Result<Digest, TreeError<E>> {
-        if self.seen != self.geometry.data_blocks {
-            return Err(self.wrong_count());
-        }
-        let mut top = self.only;
-        for level in 0..self.geometry.levels {
-            if self.open.get(level).is_some_and(|open| open.filled > 0) {
-                top = self.close(level, sink)?.or(top);
-            }
-        }
-        top.ok_or_else(|| self.wrong_count())
-    }
-
-    const fn wrong_count<E>(&self) -> TreeError<E> {
-        TreeError::Leaves { found: self.seen, expected: self.geometry.data_blocks }
-    }
-
-    /// Puts `hash` into `level`, and closes that level's block when it is full. Not recursive:
-    /// each round moves up one level.
-    fn add<E>(
-        &mut self,
-        level: usize,
-        hash: Digest,
-        sink: &mut impl FnMut(u64, &Block) -> Result<(), E>,
-    ) -> Result<Option<Digest>, TreeError<E>> {
-        let mut carried = hash;
-        for level in level..LEVELS_MAX {
-            let Some(open) = self.open.get_mut(level) else { break };
-            if let Some(room) = open.block.as_chunks_mut::<{ Digest::LEN }>().0.get_mut(open.filled)
-            {
-                *room = *carried.as_bytes();
-            }
-            open.filled = open.filled.saturating_add(1);
-            if open.filled < HASHES_PER_BLOCK {
-                return Ok(None);
-            }
-            carried = self.emit(level, sink)?;
-            if level.saturating_add(1) >= self.geometry.levels {
-                self.only = Some(carried);
-                return Ok(Some(carried));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Closes the part-filled block of `level` and carries its hash up. Gives the root hash when
-    /// `level` is the top.
-    fn close<E>(
-        &mut self,
-        level: usize,
-        sink: &mut impl FnMut(u64, &Block) -> Result<(), E>,
-    ) -> Result<Option<Digest>, TreeError<E>> {
-        let hash = self.emit(level, sink)?;
-        let above = level.saturating_add(1);
-        if above >= self.geometry.levels {
-            return Ok(Some(hash));
-        }
-        self.add(above, hash, sink)
-    }
-
-    fn emit<E>(
-        &mut self,
-        level: usize,
-        sink: &mut impl FnMut(u64, &Block) -> Result<(), E>,
-    ) -> Result<Digest, TreeError<E>> {
-        let start = self.geometry.level_start(level);
-        let Some(open) = self.open.get_mut(level) else {
-            unreachable!("level is below LEVELS_MAX: it comes from the geometry")
-        };
-        sink(start.saturating_add(open.done), &open.block).map_err(TreeError::Sink)?;
-        let hash = leaf(&open.block);
-        *open = Open { block: [0; BLOCK_LEN], filled: 0, done: open.done.saturating_add(1) };
-        Ok(hash)
-    }
 }
 
 /// Why a stored tree is not the one with the expected root.
