@@ -15,6 +15,8 @@ mod builder;
 
 pub use builder::{TreeBuilder, TreeError};
 
+use core::slice;
+
 use crate::block::{BLOCK_LEN, Block, BlockIndex, ReadBlocks};
 use crate::digest::{Digest, Hasher};
 
@@ -120,6 +122,13 @@ impl Geometry {
 #[must_use]
 pub fn superblock(geometry: &Geometry) -> Block {
     let mut block = [0; BLOCK_LEN];
+    fill_superblock(geometry, &mut block);
+    block
+}
+
+/// Makes `block` what [`superblock`] gives.
+pub(crate) fn fill_superblock(geometry: &Geometry, block: &mut Block) {
+    block.fill(0);
     let mut put = |at: usize, bytes: &[u8]| {
         if let Some(room) = block.get_mut(at..at.saturating_add(bytes.len())) {
             room.copy_from_slice(bytes);
@@ -135,7 +144,6 @@ pub fn superblock(geometry: &Geometry) -> Block {
     put(72, &geometry.data_blocks.to_le_bytes());
     put(80, &32u16.to_le_bytes()); // salt size
     put(88, &SALT);
-    block
 }
 
 /// Why a stored tree is not the one with the expected root.
@@ -168,35 +176,44 @@ pub fn check_stored<R: ReadBlocks>(
     geometry: &Geometry,
     root: &Digest,
 ) -> Result<(), StoredTreeError<R::Error>> {
-    let mut read = |offset: u64| {
+    check_stored_in(&mut [[0; BLOCK_LEN]; 2], medium, at, geometry, root)
+}
+
+/// As [`check_stored`], in memory that the caller lends.
+pub(crate) fn check_stored_in<R: ReadBlocks>(
+    room: &mut [Block; 2],
+    medium: &mut R,
+    at: BlockIndex,
+    geometry: &Geometry,
+    root: &Digest,
+) -> Result<(), StoredTreeError<R::Error>> {
+    let [block, parent] = room;
+    let mut read = |offset: u64, block: &mut Block| {
         let index = BlockIndex(at.0.saturating_add(offset));
-        let mut block = [[0; BLOCK_LEN]];
-        match medium.read(index, &mut block) {
-            Ok(()) => Ok((index, block)),
-            Err(cause) => Err(StoredTreeError::Read { index, cause }),
-        }
+        let read = medium.read(index, slice::from_mut(block));
+        read.map(|()| index).map_err(|cause| StoredTreeError::Read { index, cause })
     };
-    let (index, [found]) = read(0)?;
-    if found != superblock(geometry) {
+    let index = read(0, block)?;
+    fill_superblock(geometry, parent);
+    if block != parent {
         return Err(StoredTreeError::Damaged { index });
     }
     for level in (0..geometry.levels).rev() {
         let above = level.saturating_add(1);
-        let mut parent = [[0; BLOCK_LEN]];
         for position in 0..geometry.level_blocks(level) {
             let within = position.checked_rem(FAN_OUT).unwrap_or(0);
             if above < geometry.levels && within == 0 {
                 let offset = position.checked_div(FAN_OUT).unwrap_or(0);
-                (_, parent) = read(geometry.level_start(above).saturating_add(offset))?;
+                read(geometry.level_start(above).saturating_add(offset), parent)?;
             }
             let expected = if above < geometry.levels {
-                let hashes = parent.as_flattened().as_chunks::<{ Digest::LEN }>().0;
+                let hashes = parent.as_chunks::<{ Digest::LEN }>().0;
                 usize::try_from(within).ok().and_then(|at| hashes.get(at)).copied()
             } else {
                 Some(*root.as_bytes())
             };
-            let (index, [block]) = read(geometry.level_start(level).saturating_add(position))?;
-            if expected != Some(*leaf(&block).as_bytes()) {
+            let index = read(geometry.level_start(level).saturating_add(position), block)?;
+            if expected != Some(*leaf(block).as_bytes()) {
                 return Err(StoredTreeError::Damaged { index });
             }
         }

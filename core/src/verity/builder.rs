@@ -4,20 +4,24 @@ use super::{Geometry, HASHES_PER_BLOCK, LEVELS_MAX, leaf};
 use crate::block::{BLOCK_LEN, Block};
 use crate::digest::Digest;
 
-/// Builds a tree from leaf hashes that arrive in order, holding one open block a level.
+/// Builds a tree from leaf hashes that arrive in order, holding one open block a level: its own,
+/// or blocks that its caller lends.
 #[derive(Debug)]
-pub struct TreeBuilder {
+pub struct TreeBuilder<B = [Block; LEVELS_MAX]> {
     geometry: Geometry,
+    blocks: B,
     open: [Open; LEVELS_MAX],
     /// The leaf of a target of one block, which has no level to put it in.
     only: Option<Digest>,
     seen: u64,
 }
 
+/// How far a level is.
 #[derive(Clone, Copy, Debug)]
 struct Open {
-    block: Block,
+    /// How many hashes its open block has.
     filled: usize,
+    /// How many of its blocks are closed.
     done: u64,
 }
 
@@ -37,14 +41,29 @@ pub enum TreeError<E> {
     },
 }
 
+const EMPTY: Open = Open { filled: 0, done: 0 };
+
 impl TreeBuilder {
     /// A builder that has seen no leaf.
     #[must_use]
     pub const fn new(geometry: Geometry) -> Self {
-        let empty = Open { block: [0; BLOCK_LEN], filled: 0, done: 0 };
-        Self { geometry, open: [empty; LEVELS_MAX], only: None, seen: 0 }
+        let blocks = [[0; BLOCK_LEN]; LEVELS_MAX];
+        Self { geometry, blocks, open: [EMPTY; LEVELS_MAX], only: None, seen: 0 }
     }
+}
 
+impl<'r> TreeBuilder<&'r mut [Block]> {
+    /// A builder that has seen no leaf and whose open blocks lie in `room`, one a level; `None`
+    /// when there are fewer. A small device holds a small tree so.
+    #[must_use]
+    pub fn in_room(geometry: Geometry, room: &'r mut [Block]) -> Option<Self> {
+        let blocks = room.get_mut(..geometry.levels)?;
+        blocks.as_flattened_mut().fill(0);
+        Some(Self { geometry, blocks, open: [EMPTY; LEVELS_MAX], only: None, seen: 0 })
+    }
+}
+
+impl<B: AsMut<[Block]>> TreeBuilder<B> {
     /// Adds the next leaf. `sink` receives each block that this fills, with its position counted
     /// in blocks from the superblock.
     ///
@@ -100,9 +119,9 @@ impl TreeBuilder {
     ) -> Result<Option<Digest>, TreeError<E>> {
         let mut carried = hash;
         for level in level..LEVELS_MAX {
-            let Some(open) = self.open.get_mut(level) else { break };
-            if let Some(room) = open.block.as_chunks_mut::<{ Digest::LEN }>().0.get_mut(open.filled)
-            {
+            let blocks = self.blocks.as_mut().get_mut(level);
+            let (Some(open), Some(block)) = (self.open.get_mut(level), blocks) else { break };
+            if let Some(room) = block.as_chunks_mut::<{ Digest::LEN }>().0.get_mut(open.filled) {
                 *room = *carried.as_bytes();
             }
             open.filled = open.filled.saturating_add(1);
@@ -139,12 +158,14 @@ impl TreeBuilder {
         sink: &mut impl FnMut(u64, &Block) -> Result<(), E>,
     ) -> Result<Digest, TreeError<E>> {
         let start = self.geometry.level_start(level);
-        let Some(open) = self.open.get_mut(level) else {
-            unreachable!("level is below LEVELS_MAX: it comes from the geometry")
+        let blocks = self.blocks.as_mut().get_mut(level);
+        let (Some(open), Some(block)) = (self.open.get_mut(level), blocks) else {
+            unreachable!("level comes from the geometry, and every level of it has a block")
         };
-        sink(start.saturating_add(open.done), &open.block).map_err(TreeError::Sink)?;
-        let hash = leaf(&open.block);
-        *open = Open { block: [0; BLOCK_LEN], filled: 0, done: open.done.saturating_add(1) };
+        sink(start.saturating_add(open.done), block).map_err(TreeError::Sink)?;
+        let hash = leaf(block);
+        block.fill(0);
+        *open = Open { filled: 0, done: open.done.saturating_add(1) };
         Ok(hash)
     }
 }
