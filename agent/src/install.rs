@@ -9,7 +9,6 @@ mod bitmap;
 mod copy;
 mod error;
 mod fetch;
-mod frame_header;
 mod held_recipe;
 mod likely;
 mod lookup;

@@ -12,11 +12,12 @@ use gybe_core::chunk::{Checked, Place, TargetIndex};
 use gybe_core::config::Config;
 use gybe_core::digest::Digest;
 use gybe_core::install::Install;
-use gybe_core::recipe::{Codec, Frame, FrameIndex, PackId, RecipeError};
+use gybe_core::recipe::{
+    Codec, Frame, FrameHeader, FrameIndex, PackId, RecipeError, WINDOW_LEN_MAX,
+};
 use gybe_oci::Blob;
 use zstd::bulk::Decompressor;
 
-use super::frame_header::{FrameHeader, WINDOW_LEN_MAX};
 use super::recipe::{Item, ReadRecipe, Recipe, RecipePart};
 use super::{Chunks, InstallError, Job, Phase, Progress, Tally, bytes, make_room};
 use crate::device::partition::Partition;
