@@ -63,6 +63,20 @@ impl<W: WriteBlocks> Install<'_, W> {
         Ok(written)
     }
 
+    /// Reads what a partition holds, anything behind its target included.
+    ///
+    /// # Errors
+    /// As [`Install::write`].
+    pub fn read(
+        &mut self,
+        target: TargetIndex,
+        index: BlockIndex,
+        blocks: &mut [Block],
+    ) -> Result<(), InstallError<W::Error>> {
+        let read = self.medium(target, index)?.read(index, blocks);
+        read.map_err(|cause| InstallError::Read { target, index, cause })
+    }
+
     /// Writes whole blocks of a part of the trailer, beginning `offset` blocks into it.
     ///
     /// # Errors
@@ -126,7 +140,7 @@ impl<W: WriteBlocks> Install<'_, W> {
         written.map_err(|cause| InstallError::Write { target, index, cause })
     }
 
-    pub(super) fn medium(
+    pub(crate) fn medium(
         &mut self,
         target: TargetIndex,
         index: BlockIndex,
