@@ -258,6 +258,7 @@ fn write(
         }
         let _ = spent.send(blocks);
         tally.fetched_frames += 1;
+        tally.requests += 1;
         tally.fetched(u64::from(wanted.frame.record.stored_len));
         let before = tally.copied_bytes + tally.skipped_bytes + tally.zero_bytes;
         progress(Phase::Fetch, before + tally.unpacked_bytes, tally.total_bytes);
