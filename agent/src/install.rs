@@ -18,6 +18,7 @@ mod parts;
 mod plan;
 mod recipe;
 mod tally;
+mod wanted;
 
 use std::path::PathBuf;
 

@@ -13,7 +13,7 @@ use super::origin::Origin;
 use super::pages::{self, HeldRecipes, Pages};
 use super::parts::Parts;
 use super::recipe::{self, Item, Recipe};
-use super::{Chunks, InstallError, Job, Tally, bytes, fetch, make_room};
+use super::{Chunks, InstallError, Job, Tally, bytes, make_room, wanted};
 use crate::device::partition::RunningPartition;
 
 /// The tally that installing would have. The inactive slot is looked at as an install would; of
@@ -66,13 +66,8 @@ pub fn plan(job: &Job<'_>) -> Result<Tally, InstallError> {
             Ok::<(), InstallError>(())
         })?;
     }
-    fetch::wanted(&mut recipe, config, &mut missing, |frame| {
-        tally.fetched_frames += 1;
-        tally.requests += 1;
-        tally.fetched(u64::from(frame.frame.record.stored_len));
-        let blocks: u64 = frame.places.iter().map(|(place, _)| u64::from(place.count)).sum();
-        tally.unpacked_bytes += bytes(blocks);
-        tally.written_bytes += bytes(blocks);
+    wanted::each(&mut recipe, config, &mut missing, |wanted| {
+        tally.count(&wanted);
         Ok(())
     })?;
     Ok(tally)

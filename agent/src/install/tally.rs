@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::wanted::{Lies, Wanted};
 use super::{Job, bytes};
 use crate::release::Read;
 
@@ -28,8 +29,8 @@ pub enum Phase {
 pub struct Tally {
     /// Bytes read from the source: manifest, configuration, signatures, recipe, and frames.
     pub fetched_bytes: u64,
-    /// How many contiguous ranges of blobs that were: each document, the recipe's table and
-    /// each frame are one, and so is each run of pages that lie side by side.
+    /// How many contiguous ranges of blobs that were: each document and the recipe's table are one,
+    /// and so is each run of pages or of frames that lie side by side.
     pub requests: u64,
     /// How many frames were fetched.
     pub fetched_frames: u64,
@@ -60,5 +61,19 @@ impl Tally {
 
     pub(super) const fn fetched(&mut self, len: u64) {
         self.fetched_bytes += len;
+    }
+
+    /// Counts a frame that was fetched, and what of it was written.
+    pub(super) fn count(&mut self, wanted: &Wanted) {
+        let len = u64::from(wanted.frame.record.stored_len);
+        self.fetched(len);
+        self.fetched_frames += 1;
+        self.requests += u64::from(wanted.lies != Lies::Behind);
+        if wanted.lies == Lies::Again {
+            self.wasted_bytes += len;
+        }
+        let blocks: u64 = wanted.places.iter().map(|(place, _)| u64::from(place.count)).sum();
+        self.unpacked_bytes += bytes(blocks);
+        self.written_bytes += bytes(blocks);
     }
 }
