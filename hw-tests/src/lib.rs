@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod device;
 pub mod full_test;
+pub mod measure;
 pub mod programs;
 mod run;
 pub mod sample;
