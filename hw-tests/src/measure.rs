@@ -126,7 +126,6 @@ fn measure(asked: &Asked) -> Result<PathBuf, String> {
     if is_asked("sizes") {
         findings.sizes = Some(sizes::run(&lab)?);
     }
-    lab.clean_up()?;
     let page = page::page(&findings, &machine::today(), &machine::machine(), &machine::tools());
     let whole = asked.sections.is_empty() && asked.size == Size::Debian;
     let path = if whole {

@@ -60,6 +60,8 @@ pub(super) struct Found {
 #[derive(Debug, Default)]
 pub(super) struct Fetched {
     pub(super) pairs: Vec<Found>,
+    /// How the releases were sealed.
+    pub(super) seals: Vec<String>,
     /// What was run for the first of them.
     pub(super) commands: Vec<String>,
     pub(super) is_sealed_on_a_base: bool,
@@ -79,6 +81,7 @@ pub(super) fn run(lab: &Lab) -> Result<Fetched, String> {
             fetched.commands = commands;
         }
     }
+    fetched.seals = lab.seals();
     lab::remove(device.root())?;
     Ok(fetched)
 }

@@ -109,6 +109,11 @@ impl Inputs {
         if self.size == Size::Debian { &DEBIAN } else { &SMALL }
     }
 
+    /// Where all of it lies.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The images as a build leaves them, with gzip layers.
     pub(super) fn images(&self) -> Layout {
         Layout(self.folder.join("images"))

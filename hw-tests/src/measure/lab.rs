@@ -5,10 +5,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::Mutex,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::{
     cost::{self, Cost},
@@ -22,30 +23,27 @@ use crate::{device::Device, run, sample, say, tree};
 pub(super) struct Lab {
     /// The folder of the release builds.
     pub(super) programs: PathBuf,
-    /// Everything that is made while measuring; gone afterwards.
-    pub(super) folder: PathBuf,
+    /// Everything that is made while measuring; gone afterwards, and when something fails.
+    folder: TempDir,
     pub(super) inputs: Inputs,
     /// How often something is timed.
     pub(super) run_count: usize,
     commands: Mutex<Vec<String>>,
+    /// How the releases were sealed that sections share.
+    seals: Mutex<Vec<String>>,
 }
 
 impl Lab {
     pub(super) fn new(programs: PathBuf, inputs: Inputs, run_count: usize) -> Result<Self, String> {
-        let folder = tree::target().join("measure/run");
-        let lab = Self { programs, folder, inputs, run_count, commands: Mutex::default() };
-        lab.clean_up()?;
-        fs::create_dir_all(&lab.folder).map_err(sample::words)?;
-        Ok(lab)
-    }
-
-    /// Removes everything that was made while measuring.
-    pub(super) fn clean_up(&self) -> Result<(), String> {
-        if self.folder.exists() { remove(&self.folder) } else { Ok(()) }
+        let parent = tree::target().join("measure");
+        let folder = tempfile::Builder::new().prefix("run-").tempdir_in(parent);
+        let folder = folder.map_err(sample::words)?;
+        let (commands, seals) = (Mutex::default(), Mutex::default());
+        Ok(Self { programs, folder, inputs, run_count, commands, seals })
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.folder.path().join(name)
     }
 
     /// The releases that were sealed.
@@ -61,26 +59,37 @@ impl Lab {
 
     /// Runs a command, keeps it for the page, and gives what it took and what it said.
     pub(super) fn measure(&self, command: &Command) -> Result<(Cost, String), String> {
-        self.note(command);
+        note(&self.commands, self.plain(command));
+        self.cost(command)
+    }
+
+    fn cost(&self, command: &Command) -> Result<(Cost, String), String> {
         // Measurements may run side by side.
         let name = format!("time-{:?}", std::thread::current().id());
         cost::of(command, &self.path(&name.replace(['(', ')'], "-")))
     }
 
-    /// Keeps a command for the page.
-    pub(super) fn note(&self, command: &Command) {
-        let line = plain(&run::shown(command));
-        say::line(&format!("$ {line}"));
-        let mut commands = self.commands.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !commands.contains(&line) {
-            commands.push(line);
-        }
-    }
-
     /// The commands since the last time this was asked, each once.
     pub(super) fn commands(&self) -> Vec<String> {
-        let mut commands = self.commands.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        std::mem::take(&mut commands)
+        std::mem::take(&mut locked(&self.commands))
+    }
+
+    /// How the releases were sealed.
+    pub(super) fn seals(&self) -> Vec<String> {
+        locked(&self.seals).clone()
+    }
+
+    /// A command as the page shows it: without the folders of this machine.
+    fn plain(&self, command: &Command) -> String {
+        let line = run::shown(command);
+        let folders = [
+            (self.folder.path(), "run/"),
+            (self.inputs.folder(), "images/"),
+            (&*self.programs, ""),
+        ];
+        folders.into_iter().fold(line, |line, (folder, short)| {
+            line.replace(&format!("{}/", folder.display()), short)
+        })
     }
 
     /// Whether `seal` can take the packs of an earlier release.
@@ -105,7 +114,9 @@ impl Lab {
         }
         let image = self.inputs.images().source(BASE);
         let mut seal = self.seal(&image, &self.releases(), BASE);
-        self.measure(seal.args(["--sequence", "1"])).map(drop)
+        seal.args(["--sequence", "1"]);
+        note(&self.seals, self.plain(&seal));
+        self.cost(&seal).map(drop)
     }
 
     /// Seals the image of a pair, on `base` where that is possible, if no section has yet.
@@ -120,7 +131,8 @@ impl Lab {
         if self.seals_on_a_base() {
             seal.args(["--base", &self.releases().source(BASE)]);
         }
-        self.measure(&seal).map(drop)
+        note(&self.seals, self.plain(&seal));
+        self.cost(&seal).map(drop)
     }
 
     /// A device that nothing was ever installed on.
@@ -167,8 +179,15 @@ pub(super) fn len(path: &Path) -> Result<u64, String> {
     Ok(found.len())
 }
 
-/// A command without the folders of this machine.
-fn plain(line: &str) -> String {
-    let target = format!("{}/", tree::target().display());
-    line.replace(&target, "target/").replace(&format!("{}/", tree::root().display()), "")
+/// Shows a command and keeps it, once.
+fn note(commands: &Mutex<Vec<String>>, line: String) {
+    say::line(&format!("$ {line}"));
+    let mut commands = locked(commands);
+    if !commands.contains(&line) {
+        commands.push(line);
+    }
+}
+
+fn locked(commands: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
+    commands.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -33,7 +33,10 @@ pub(super) fn machine() -> Facts {
         run::answer(run::command(name).args(arguments)).unwrap_or_else(|| "?".into())
     };
     let folder = tree::target();
-    let system = told("stat", &["--file-system", "--format=%T", &folder.to_string_lossy()]);
+    let system = told(
+        "findmnt",
+        &["--noheadings", "--output=FSTYPE", "--target", &folder.to_string_lossy()],
+    );
     vec![
         ("processor".into(), format!("{cores} × {}", field("/proc/cpuinfo", "model name"))),
         ("memory".into(), field("/proc/meminfo", "MemTotal")),

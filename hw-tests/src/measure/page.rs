@@ -127,7 +127,9 @@ fn fetched_part(page: &mut String, fetched: &Fetched) {
             with_share(found, fetch.bytes) + &requests
         });
     }
-    commands(page, &fetched.commands);
+    page.push_str("\nThe releases, and what was run for the first of them:\n");
+    let lines = [&*fetched.seals, &*fetched.commands].concat();
+    commands(page, &lines);
 }
 
 fn with_share(found: &Found, count: u64) -> String {
@@ -147,9 +149,9 @@ fn speed_part(page: &mut String, speed: &Speed) {
     let (release, bare) = (bytes(speed.release_bytes), bytes(speed.bare_bytes));
     let _ = write!(
         page,
-        "The image `new`: {release} bytes as targets, {bare} as frames. Slots are files that were \
-         overwritten\nwith zeros and flushed before each run; the source is in the page cache; the \
-         kinds take turns.\n{} runs of each.\n\n| what | {COST_HEADER}",
+        "The image `new`: {release} bytes of targets, of which the bare loop writes {bare}, all but \
+         zeros.\nSlots are files that were overwritten with zeros and flushed before each run; the \
+         source is in the page\ncache; the kinds take turns. {} runs of each.\n\n| what | {COST_HEADER}",
         speed.full.0.len()
     );
     cost_row(page, "install of everything", &speed.full);

@@ -1,7 +1,7 @@
 //! Reads a recipe as docs/formats.md describes it, independently of the code that wrote it: which
 //! frames there are, and which of them a target needs.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 const HEADER_LEN: usize = 16;
 const ENTRY_LEN: usize = 64;
@@ -20,13 +20,26 @@ pub(super) struct Frame {
     pub(super) is_stored: bool,
 }
 
+/// Blocks of a frame, and where they belong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chunk {
+    /// Index of the frame in [`Recipe::frames`].
+    pub(super) frame: usize,
+    /// The first block within the frame.
+    pub(super) from: u64,
+    pub(super) count: u64,
+    pub(super) target: usize,
+    /// The first block within the target.
+    pub(super) at: u64,
+}
+
 /// What a recipe says about frames.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Recipe {
     /// Every frame, pack by pack.
     pub(super) frames: Vec<Frame>,
-    /// For each target the frames that it needs, as indexes into `frames`, in order, each once.
-    pub(super) targets: Vec<Vec<usize>>,
+    /// Every chunk, in the order of frames, and of targets within a frame.
+    pub(super) chunks: Vec<Chunk>,
 }
 
 impl Recipe {
@@ -35,80 +48,73 @@ impl Recipe {
     /// # Errors
     /// It is not a recipe of version 1.
     pub(super) fn parse(bytes: &[u8], packs: &[u64]) -> Result<Self, String> {
-        let wrong = || "the recipe is not as docs/formats.md says".to_owned();
-        if bytes.get(..12) != Some(b"GYBERCP\0\x01\0\x40\0") {
-            return Err(wrong());
-        }
-        let count = usize::try_from(number(bytes, 12, 4)).unwrap_or(0);
-        let mut at = HEADER_LEN + count * ENTRY_LEN;
-        let (mut frames, mut numbers) = (Vec::new(), HashMap::new());
-        let mut wanted: Vec<Vec<(u64, u64)>> = Vec::new();
-        for index in 0..count {
-            let entry = HEADER_LEN + index * ENTRY_LEN;
-            let field = |from: usize, len: usize| number(bytes, entry + from, len);
-            let (kind, part, len) = (field(32, 1), field(34, 2), field(36, 2));
-            let end = at + usize::try_from(len).unwrap_or(0);
-            let page = bytes.get(at..end).ok_or_else(wrong)?;
-            at = end;
-            if kind == 1 {
-                let target = usize::try_from(part).unwrap_or(0);
-                wanted.resize(wanted.len().max(target + 1), Vec::new());
-                wanted.get_mut(target).ok_or_else(wrong)?.extend(chunks(page));
-                continue;
-            }
-            let pack = packs.iter().position(|id| *id == part).ok_or_else(wrong)?;
-            let mut offset = field(56, 8);
-            for (number_in_page, record) in page.chunks_exact(FRAME_LEN).enumerate() {
-                let len = number(record, 0, 4);
-                let blocks = number(record, 4, 2);
-                let is_stored = number(record, 6, 1) == 0;
-                numbers.insert((part, field(40, 8) + number_in_page as u64), frames.len());
-                frames.push(Frame { pack, at: offset, len, blocks, is_stored });
-                offset += len;
-            }
-        }
-        let mut targets = Vec::new();
-        for wanted in wanted {
-            let found: Option<Vec<usize>> =
-                wanted.iter().map(|frame| numbers.get(frame).copied()).collect();
-            let mut found = found.ok_or_else(wrong)?;
-            found.sort_unstable();
-            found.dedup();
-            targets.push(found);
-        }
-        Ok(Self { frames, targets })
+        Self::read(bytes, packs).ok_or_else(|| "a recipe that docs/formats.md does not know".into())
     }
 
-    /// Every frame that some target needs, in order, each once.
-    pub(super) fn needed(&self) -> impl Iterator<Item = &Frame> {
-        let needed: BTreeSet<usize> = self.targets.iter().flatten().copied().collect();
-        needed.into_iter().filter_map(|at| self.frames.get(at))
+    fn read(bytes: &[u8], packs: &[u64]) -> Option<Self> {
+        if bytes.get(..12)? != b"GYBERCP\0\x01\0\x40\0" {
+            return None;
+        }
+        let count = usize::try_from(number(bytes, 12, 4)).ok()?;
+        let mut page_at = HEADER_LEN + count * ENTRY_LEN;
+        let mut recipe = Self::default();
+        let (mut indexes, mut wanted) = (HashMap::new(), Vec::new());
+        for index in 0..count {
+            let field =
+                |at: usize, len: usize| number(bytes, HEADER_LEN + index * ENTRY_LEN + at, len);
+            let (kind, part, first) = (field(32, 1), field(34, 2), field(40, 8));
+            let end = page_at + usize::try_from(field(36, 2)).ok()?;
+            let page = bytes.get(page_at..end)?;
+            page_at = end;
+            if kind == 1 {
+                wanted.extend(chunks(page, usize::try_from(part).ok()?, first));
+                continue;
+            }
+            let pack = packs.iter().position(|id| *id == part)?;
+            let mut at = field(56, 8);
+            for (number_in_page, record) in (0..).zip(page.chunks_exact(FRAME_LEN)) {
+                let len = number(record, 0, 4);
+                let (blocks, is_stored) = (number(record, 4, 2), number(record, 6, 1) == 0);
+                indexes.insert((part, first + number_in_page), recipe.frames.len());
+                recipe.frames.push(Frame { pack, at, len, blocks, is_stored });
+                at += len;
+            }
+        }
+        for (frame, chunk) in wanted {
+            recipe.chunks.push(Chunk { frame: *indexes.get(&frame)?, ..chunk });
+        }
+        recipe.chunks.sort_by_key(|chunk| (chunk.frame, chunk.target, chunk.at));
+        Some(recipe)
+    }
+
+    /// Every frame that some target needs, and its chunks.
+    pub(super) fn needed(&self) -> impl Iterator<Item = (&Frame, &[Chunk])> {
+        let groups = self.chunks.chunk_by(|one, next| one.frame == next.frame);
+        groups.filter_map(|chunks| Some((self.frames.get(chunks.first()?.frame)?, chunks)))
     }
 
     /// The frames that only the target of this number needs.
     pub(super) fn only_in(&self, target: usize) -> Vec<Frame> {
-        let others = |frame: &usize| {
-            let mut others = self.targets.iter().enumerate().filter(|(index, _)| *index != target);
-            others.any(|(_, needed)| needed.binary_search(frame).is_ok())
-        };
-        let needed = self.targets.get(target).into_iter().flatten();
-        needed
-            .filter(|frame| !others(frame))
-            .filter_map(|at| self.frames.get(*at))
-            .copied()
-            .collect()
+        let only = |chunks: &[Chunk]| chunks.iter().all(|chunk| chunk.target == target);
+        self.needed().filter(|(_, chunks)| only(chunks)).map(|(frame, _)| *frame).collect()
     }
 }
 
-/// Pack and frame of each chunk in a page.
-fn chunks(page: &[u8]) -> Vec<(u64, u64)> {
-    let (mut at, mut found) = (0, Vec::new());
-    while at < page.len() {
-        if number(page, at, 1) == 1 {
-            found.push((number(page, at + 4, 2), number(page, at + 6, 4)));
-            at += CHUNK_LEN;
+/// The chunks in a page of a target whose first block is `at`, each with the pack's id and the
+/// frame's number there.
+fn chunks(page: &[u8], target: usize, mut at: u64) -> Vec<((u64, u64), Chunk)> {
+    let (mut offset, mut found) = (0, Vec::new());
+    while offset < page.len() {
+        let field = |from: usize, len: usize| number(page, offset + from, len);
+        if field(0, 1) == 1 {
+            let (count, from) = (field(1, 1) + 1, field(2, 2));
+            let chunk = Chunk { frame: 0, from, count, target, at };
+            found.push(((field(4, 2), field(6, 4)), chunk));
+            at += count;
+            offset += CHUNK_LEN;
         } else {
-            at += ZEROS_LEN;
+            at += field(4, 4);
+            offset += ZEROS_LEN;
         }
     }
     found
@@ -136,8 +142,9 @@ mod tests {
         entry
     }
 
+    /// A chunk of three blocks, from the second of its frame on.
     fn chunk(pack: u16, frame: u32) -> Vec<u8> {
-        let mut record = vec![1, 0, 0, 0];
+        let mut record = vec![1, 2, 1, 0];
         record.extend(pack.to_le_bytes());
         record.extend(frame.to_le_bytes());
         record.resize(CHUNK_LEN, 7);
@@ -161,7 +168,7 @@ mod tests {
         let second = frame(30, 2, 1);
         let third = frame(8, 1, 1);
         let mut recipe = b"GYBERCP\0\x01\0\x40\0\x05\0\0\0".to_vec();
-        recipe.extend(entry(1, 0, root.len(), 0, 0));
+        recipe.extend(entry(1, 0, root.len(), 50, 0));
         recipe.extend(entry(1, 1, boot.len(), 0, 0));
         recipe.extend(entry(2, 7, first.len(), 0, 0));
         recipe.extend(entry(2, 7, second.len(), 2, 150));
@@ -172,9 +179,14 @@ mod tests {
             recipe.frames.iter().map(|f| (f.pack, f.at, f.len, f.blocks)).collect();
         assert_eq!(frames, [(1, 0, 100, 4), (1, 100, 50, 1), (1, 150, 30, 2), (0, 0, 8, 1)]);
         assert!(recipe.frames[1].is_stored && !recipe.frames[0].is_stored);
-        assert_eq!(recipe.targets, [vec![1, 3], vec![2, 3]]);
+        let chunk = |frame, target, at| Chunk { frame, from: 1, count: 3, target, at };
+        let expected =
+            [chunk(1, 0, 50), chunk(1, 0, 61), chunk(2, 1, 0), chunk(3, 0, 58), chunk(3, 1, 3)];
+        assert_eq!(recipe.chunks, expected);
+        let needed: Vec<_> =
+            recipe.needed().map(|(frame, chunks)| (frame.at, chunks.len())).collect();
+        assert_eq!(needed, [(100, 2), (150, 1), (0, 2)]);
         assert_eq!(recipe.only_in(1), [recipe.frames[2]]);
-        assert_eq!(recipe.needed().map(|frame| frame.at).collect::<Vec<_>>(), [100, 150, 0]);
     }
 
     #[test]
