@@ -1,4 +1,5 @@
-//! Runs the real binaries against real tools: the demo, the full test, the measurements. Links none of our crates.
+//! Runs the real binaries against real tools: the demo, the full test, the measurements.
+//! Links none of our crates.
 
 pub mod demo;
 pub mod device;

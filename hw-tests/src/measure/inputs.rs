@@ -136,7 +136,7 @@ impl Inputs {
 
     /// How large the partitions of a device have to be: of `root`, and of `boot`.
     pub(super) fn partitions(&self) -> (u64, u64) {
-        if self.size == Size::Debian { (1280 << 20, 384 << 20) } else { (64 << 20, 16 << 20) }
+        if self.size == Size::Debian { (1088 << 20, 128 << 20) } else { (64 << 20, 16 << 20) }
     }
 
     fn make(&self) -> Result<(), String> {
