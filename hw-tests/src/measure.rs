@@ -100,7 +100,7 @@ fn measure(asked: &Asked) -> Result<PathBuf, String> {
     say::heading("programs, tools and images (not counted)");
     let programs = sizes::build()?;
     let script = tree::root().join("hw-tests/tools/newer-tools.sh");
-    sample::succeed(run::command("bash").arg(script).arg(tree::tools()))?;
+    sample::succeed(run::command("bash").arg(script).arg(tree::tools()).arg("measure"))?;
     let inputs = Inputs::ready(asked.size)?;
     let (run_count, image_mib) = match asked.size {
         Size::Debian => (5, [256, 2048]),

@@ -1,6 +1,7 @@
 #!/bin/bash
-# newer-tools.sh DEST: puts cosign2, cosign3, oras and skopeo-newer into DEST/bin, from newer Debian
-# suites, unpacked and not installed. What is there in the right major version stays.
+# newer-tools.sh DEST [measure]: puts cosign2, cosign3 and oras into DEST/bin, or skopeo-newer, which
+# only the measurements use, from newer Debian suites, unpacked and not installed. What is there in
+# the right major version stays.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/apt-private.sh"
@@ -34,12 +35,8 @@ need() {
     return 1
 }
 
-need cosign2 cosign 2 trixie
-need cosign3 cosign 3 forky sid
-need oras oras 1 trixie forky sid
-
-# The first skopeo that makes zstd:chunked layers and is in a suite needs a newer C library than
-# Debian 12 has: it runs by the dynamic loader and on the libraries of its own suite.
+# The skopeo of Debian 13 makes zstd:chunked layers, but needs a newer C library than Debian 12 has:
+# it runs by the dynamic loader and on the libraries of its own suite.
 newer_skopeo() {
     local suite=trixie folder=$dest/skopeo-newer loader
     if "$dest/bin/skopeo-newer" --version >/dev/null 2>&1; then return; fi
@@ -59,4 +56,11 @@ END
     chmod +x "$dest/bin/skopeo-newer"
     "$dest/bin/skopeo-newer" --version
 }
-newer_skopeo
+
+if [[ ${2:-} == measure ]]; then
+    newer_skopeo
+else
+    need cosign2 cosign 2 trixie
+    need cosign3 cosign 3 forky sid
+    need oras oras 1 trixie forky sid
+fi

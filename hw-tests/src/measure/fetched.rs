@@ -37,14 +37,21 @@ pub(super) struct Install {
     pub(super) written_blocks: u64,
 }
 
-/// What was found about a pair.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) pair: Pair,
+/// What tells an image and its release from all others.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Identity {
+    /// Of the image's manifest.
     pub(super) image_digest: String,
     pub(super) root_hash: String,
     pub(super) root_len: u64,
     pub(super) boot_len: u64,
+}
+
+/// What was found about a pair.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) pair: Pair,
+    pub(super) identity: Identity,
     /// Onto a device that has nothing.
     pub(super) full: Install,
     /// Onto a device that runs `base`.
@@ -59,6 +66,7 @@ pub(super) struct Found {
 /// What was found about every pair.
 #[derive(Debug, Default)]
 pub(super) struct Fetched {
+    pub(super) base: Identity,
     pub(super) pairs: Vec<Found>,
     /// How the releases were sealed.
     pub(super) seals: Vec<String>,
@@ -71,8 +79,9 @@ pub(super) struct Fetched {
 pub(super) fn run(lab: &Lab) -> Result<Fetched, String> {
     let mut fetched = Fetched { is_sealed_on_a_base: lab.seals_on_a_base(), ..Fetched::default() };
     let device = lab.device_with_base("fetched")?;
+    fetched.base = identity(lab, BASE)?;
     let old = lab.path("base.erofs");
-    copy_target(lab, &device, BASE, ("root", "a", ROOT), &old)?;
+    copy_root(lab, &device, BASE, "a", &old)?;
     for pair in lab.inputs.pairs() {
         say::heading(&format!("{}: {}", pair.tag, pair.what));
         fetched.pairs.push(one(lab, pair, &device, &old)?);
@@ -91,7 +100,7 @@ fn one(lab: &Lab, pair: &Pair, device: &Device, old: &Path) -> Result<Found, Str
     device.renew("b").map_err(sample::words)?;
     let update = install(lab, device, pair)?;
     let new = lab.path(&format!("{}.erofs", pair.tag));
-    copy_target(lab, device, pair.tag, ("root", "b", ROOT), &new)?;
+    copy_root(lab, device, pair.tag, "b", &new)?;
     let new_blocks = new_blocks(lab, device, pair)?;
     let roots = Roots { old: old.to_owned(), new };
     let empty = lab.empty_device("empty")?;
@@ -99,21 +108,18 @@ fn one(lab: &Lab, pair: &Pair, device: &Device, old: &Path) -> Result<Found, Str
     lab::remove(empty.root())?;
     let peers = peers::run(lab, pair, &roots)?;
     lab::remove(&roots.new)?;
+    let (identity, pushed_bytes) = (identity(lab, pair.tag)?, pushed(lab, pair)?);
+    Ok(Found { pair: *pair, identity, full, update, new_blocks, pushed_bytes, peers })
+}
 
+fn identity(lab: &Lab, tag: &str) -> Result<Identity, String> {
     let releases = lab.releases();
-    let manifest = releases.manifest(pair.tag)?;
-    let config = releases.config(&manifest)?;
-    Ok(Found {
-        pair: *pair,
-        image_digest: lab.inputs.images().manifest(pair.tag)?.digest,
+    let config = releases.config(&releases.manifest(tag)?)?;
+    Ok(Identity {
+        image_digest: lab.inputs.images().manifest(tag)?.digest,
         root_hash: text(&config, "/targets/0/rootHash")?.to_owned(),
         root_len: target_len(&config, ROOT)?,
         boot_len: target_len(&config, BOOT)?,
-        full,
-        update,
-        new_blocks,
-        pushed_bytes: pushed(lab, pair)?,
-        peers,
     })
 }
 
@@ -151,32 +157,36 @@ fn target_len(config: &Value, target: usize) -> Result<u64, String> {
     number(config, &format!("/targets/{target}/size"))
 }
 
-/// Copies what a release says of a target out of its partition.
-fn copy_target(
+/// A partition of a device, as far as a release fills it.
+fn target(
     lab: &Lab,
     device: &Device,
     tag: &str,
     (name, slot, target): (&str, &str, usize),
-    to: &Path,
-) -> Result<(), String> {
+) -> Result<io::Take<File>, String> {
     let releases = lab.releases();
     let len = target_len(&releases.config(&releases.manifest(tag)?)?, target)?;
-    let from = File::open(device.partition(name, slot)).map_err(sample::words)?;
-    let mut to = File::create(to).map_err(sample::words)?;
-    io::copy(&mut from.take(len), &mut to).map(drop).map_err(sample::words)
+    let file = File::open(device.partition(name, slot)).map_err(sample::words)?;
+    Ok(file.take(len))
 }
 
-/// How many blocks slot B has whose bytes slot A has nowhere, zeros apart.
+/// Copies the root file system of a release out of a slot.
+fn copy_root(lab: &Lab, device: &Device, tag: &str, slot: &str, to: &Path) -> Result<(), String> {
+    let mut root = target(lab, device, tag, ("root", slot, ROOT))?;
+    let mut to = File::create(to).map_err(sample::words)?;
+    io::copy(&mut root, &mut to).map(drop).map_err(sample::words)
+}
+
+/// How many whole blocks slot B has whose bytes slot A has nowhere, zeros apart.
 fn new_blocks(lab: &Lab, device: &Device, pair: &Pair) -> Result<u64, String> {
     let mut there: HashSet<[u8; 32]> = HashSet::from([Sha256::digest([0; BLOCK_LEN]).into()]);
     let mut count = 0;
     for (tag, slot) in [(BASE, "a"), (pair.tag, "b")] {
-        for (name, target) in [("root", ROOT), ("boot", BOOT)] {
-            let copy = lab.path("blocks");
-            copy_target(lab, device, tag, (name, slot, target), &copy)?;
-            let mut file = io::BufReader::new(File::open(&copy).map_err(sample::words)?);
+        for (name, number) in [("root", ROOT), ("boot", BOOT)] {
+            let target = target(lab, device, tag, (name, slot, number))?;
+            let mut reader = io::BufReader::with_capacity(1 << 20, target);
             let mut block = [0; BLOCK_LEN];
-            while file.read_exact(&mut block).is_ok() {
+            while reader.read_exact(&mut block).is_ok() {
                 let digest = Sha256::digest(block).into();
                 if slot == "a" {
                     there.insert(digest);
@@ -184,7 +194,6 @@ fn new_blocks(lab: &Lab, device: &Device, pair: &Pair) -> Result<u64, String> {
                     count += 1;
                 }
             }
-            lab::remove(&copy)?;
         }
     }
     Ok(count)

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use super::{
     Findings,
     cost::Runs,
-    fetched::{Fetched, Found, Install},
+    fetched::{Fetched, Found, Identity, Install},
     goals::{self, Verdict},
     machine::Facts,
     memory::Memory,
@@ -85,11 +85,12 @@ fn row(page: &mut String, name: &str, pairs: &[Found], cell: impl Fn(&Found) -> 
 fn fetched_part(page: &mut String, fetched: &Fetched) {
     let pairs = &fetched.pairs;
     page.push_str("\n## What is fetched and written?\n\n");
-    page.push_str("Every device runs `base`, Debian 12 as released, and gets one of these:\n\n");
+    page.push_str("Every device runs `base` and gets one of the others.\n\n");
     page.push_str("| image | what | manifest | root hash of the release |\n|---|---|---|---|\n");
-    for found in pairs {
-        let (pair, image, root) = (&found.pair, &found.image_digest, &found.root_hash);
-        let _ = writeln!(page, "| `{}` | {} | `{image}` | `{root}` |", pair.tag, pair.what);
+    let base = [("base", "what every device runs", &fetched.base)];
+    let others = pairs.iter().map(|found| (found.pair.tag, found.pair.what, &found.identity));
+    for (tag, what, Identity { image_digest, root_hash, .. }) in base.into_iter().chain(others) {
+        let _ = writeln!(page, "| `{tag}` | {what} | `{image_digest}` | `{root_hash}` |");
     }
     let sealed = if fetched.is_sealed_on_a_base {
         "Releases are sealed with `--base` on the release of `base`."
@@ -107,7 +108,7 @@ fn fetched_part(page: &mut String, fetched: &Fetched) {
         row(page, &format!("{name}, for `boot` alone"), pairs, |found| bytes(of(found).boot_bytes));
     };
     row(page, "root, boot", pairs, |found| {
-        format!("{}, {}", bytes(found.root_len), bytes(found.boot_len))
+        format!("{}, {}", bytes(found.identity.root_len), bytes(found.identity.boot_len))
     });
     row(page, "**update**", pairs, |found| with_share(found, found.update.bytes));
     ours(page, "update", |found| found.update);
