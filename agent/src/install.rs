@@ -9,15 +9,16 @@ mod bitmap;
 mod copy;
 mod error;
 mod fetch;
-mod frame_header;
 mod held_recipe;
 mod likely;
 mod lookup;
 mod origin;
+mod pages;
 mod parts;
 mod plan;
 mod recipe;
 mod tally;
+mod wanted;
 
 use std::path::PathBuf;
 
@@ -26,18 +27,19 @@ use gybe_core::boot::BootEnv;
 use gybe_core::install::{Inactive, Install, Proven};
 use gybe_core::release::Release;
 use gybe_core::slot::Slot;
-use gybe_core::trailer::PartName;
+use gybe_core::trailer::{Part, PartName};
 use gybe_oci::Layout;
 use tracing::info;
 
 use crate::config::SlotPaths;
 use crate::device::mounts::Mounts;
 use crate::device::partition::{Partition, RunningPartition};
-use crate::release::Package;
+use crate::release::{Package, Read};
 use bitmap::Bitmap;
 pub use error::InstallError;
-use likely::Likely;
+use likely::{Before, Likely};
 use origin::Origin;
+use pages::{HeldRecipes, Pages};
 use parts::Parts;
 pub use plan::plan;
 use recipe::{Recipe, RecipePart};
@@ -53,6 +55,8 @@ pub struct Job<'a> {
     pub release: &'a Release<'a>,
     /// The documents that it was opened from.
     pub package: &'a Package,
+    /// What was read for them.
+    pub read: Read,
     /// Where its blobs are read.
     pub layout: &'a Layout,
     /// The slot to install to.
@@ -79,26 +83,31 @@ pub fn run<E: BootEnv>(
     for path in &paths {
         targets.push(Inactive::new(Partition::open(path, mounts, &in_use)?));
     }
-    let mut tally = Tally::new(job.release, job.package);
+    let mut tally = Tally::new(job);
     let parts = Parts::new(job.release, job.package)?;
     let packs = fetch::packs(job)?;
     let source = parts.recipe_blob(job)?;
-    let table = parts::read_table(job.release, &source)?;
-    let mut recipe = Recipe::new(job.release.config(), &table, source)?;
     let mut origin = Origin::find(job)?;
-    // This needs the trailer that the slot still has.
-    let likely = Likely::find(job, &paths, &mut recipe)?;
+    // What the inactive slot still says of itself is read here: the first writes end it.
+    let before = Before::read(job, &paths)?;
+    let held = HeldRecipes { running: origin.held(), inactive: before.recipe.as_ref() };
+    let config = job.release.config();
+    let table_bytes = pages::read_table(&config.recipe, &source, held, &mut tally)?;
+    let table = recipe::table(config, &table_bytes, source.len())?;
+    let pages = Pages::new(table, source, held)?;
+    let likely = Likely::find(&before);
+    drop(before);
 
     let running = job.running.map(|(slot, _)| slot);
     let lens = parts.describe();
     let begun = Install::begin(job.release, job.slot, running, &mut targets, lens, environment);
     let mut install = begun.map_err(|cause| error::begin(cause, job.release))?;
     info!(slot = %job.slot, release = %job.release.manifest().digest, "install began");
-    tally.fetched(parts.write(&mut install, job, progress)?);
+    parts.write(&mut install)?;
+    let part = write_recipe(&mut install, pages, &table_bytes, &mut tally, progress)?;
 
-    let on_slot = RunningPartition::open(&job.inactive.root)?;
-    let part = *install.trailer().part(PartName::Recipe);
-    let mut recipe = Recipe::new(job.release.config(), &table, RecipePart::new(on_slot, part))?;
+    let on_slot = RecipePart::new(RunningPartition::open(&job.inactive.root)?, part);
+    let mut recipe = Recipe::new(table, on_slot);
     let mut missing =
         copy::run(&mut install, &mut recipe, &mut origin, &likely, &paths, &mut tally, progress)?;
     drop(origin);
@@ -114,6 +123,25 @@ pub fn run<E: BootEnv>(
     let proven = install.prove(&mut buffer)?;
     info!(slot = %job.slot, "proven");
     Ok((proven, tally))
+}
+
+/// Brings the recipe into the trailer and says where it lies there.
+fn write_recipe(
+    install: &mut Install<'_, Partition>,
+    mut pages: Pages<'_>,
+    table: &[u8],
+    tally: &mut Tally,
+    progress: &Progress<'_>,
+) -> Result<Part, InstallError> {
+    let trailer = *install.trailer();
+    let part = *trailer.part(PartName::Recipe);
+    pages.bring(table, &trailer, tally, |offset, blocks| {
+        install.write_part(PartName::Recipe, offset, blocks)?;
+        let done = bytes(offset + blocks.len() as u64).min(part.len);
+        progress(Phase::Recipe, done, part.len);
+        Ok(())
+    })?;
+    Ok(part)
 }
 
 impl Job<'_> {

@@ -22,7 +22,7 @@ mod write;
 
 pub use begin::{BeginError, needed_blocks};
 pub use error::InstallError;
-pub use proof::{ArmError, Proven, prove_installed};
+pub use proof::{ArmError, Proven, prove_installed, read_back_blocks};
 
 use crate::block::Block;
 use crate::chunk::TargetIndex;

@@ -1,8 +1,10 @@
-//! Runs the real binaries against real tools: the demo and the full test. Links none of our crates.
+//! Runs the real binaries against real tools: the demo, the full test, the measurements.
+//! Links none of our crates.
 
 pub mod demo;
 pub mod device;
 pub mod full_test;
+pub mod measure;
 pub mod programs;
 mod run;
 pub mod sample;

@@ -10,8 +10,8 @@
 //!
 //! A second layout holds `v1` with zstd layers, which must seal to the same root hash.
 
-mod debian;
-mod files;
+pub(crate) mod debian;
+pub(crate) mod files;
 
 pub(crate) use files::DEVICE_FOLDER;
 
@@ -31,7 +31,7 @@ pub(crate) const ARCHITECTURE: &str = "amd64";
 /// What the images and their device call themselves.
 pub(crate) const COMPATIBLE: &str = "gybe-sample";
 /// Every time stamp in the images: 2026-01-01.
-const EPOCH: &str = "1767225600";
+pub(crate) const EPOCH: &str = "1767225600";
 
 /// The images and the keys that belong to them: the public one is inside the images.
 #[derive(Debug, Clone)]
@@ -144,8 +144,8 @@ fn make(samples: &Samples) -> Result<(), String> {
     let new = folder.join("new.tar");
     // One core each: most of the time goes into unpacking and running maintainer scripts.
     let (first, second) = std::thread::scope(|scope| {
-        let first = scope.spawn(|| debian::root(&old, debian::Age::Released));
-        let second = debian::root(&new, debian::Age::Updated);
+        let first = scope.spawn(|| debian_root(&old, debian::Age::Released));
+        let second = debian_root(&new, debian::Age::Updated);
         (first.join(), second)
     });
     first.map_err(|_| "making the older root ended early")??;
@@ -180,8 +180,13 @@ fn make(samples: &Samples) -> Result<(), String> {
     Ok(())
 }
 
+fn debian_root(tar: &Path, age: debian::Age) -> Result<(), String> {
+    let root = debian::Root { suite: "bookworm", include: debian::SMALL_MACHINE, age };
+    debian::root(tar, &root)
+}
+
 /// A P-256 pair as users make theirs: `NAME.pem` and `NAME.pub`.
-fn make_key(path: &Path) -> Result<(), String> {
+pub(crate) fn make_key(path: &Path) -> Result<(), String> {
     let private = path.with_extension("pem");
     let mut make = run::command("openssl");
     make.args(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]);
@@ -207,7 +212,7 @@ fn split(folder: &Path, root: &Path) -> Result<[PathBuf; 2], String> {
 }
 
 /// A layer with these files, owned by root.
-fn staged(folder: &Path, name: &str, files: &[files::File]) -> Result<PathBuf, String> {
+pub(crate) fn staged(folder: &Path, name: &str, files: &[files::File]) -> Result<PathBuf, String> {
     let stage = tempfile::tempdir_in(folder).map_err(words)?;
     for file in files {
         file.write_below(stage.path()).map_err(words)?;
@@ -222,12 +227,12 @@ fn staged(folder: &Path, name: &str, files: &[files::File]) -> Result<PathBuf, S
 }
 
 /// Appends a layer to the image and removes the file.
-fn add_layer(tag: &str, layer: &Path) -> Result<(), String> {
+pub(crate) fn add_layer(tag: &str, layer: &Path) -> Result<(), String> {
     succeed(run::command("umoci").args(["raw", "add-layer", "--image", tag]).arg(layer))?;
     fs::remove_file(layer).map_err(words)
 }
 
-fn succeed(command: &mut Command) -> Result<(), String> {
+pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
     match run::to_end(command) {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{}: {status}", run::shown(command))),
@@ -236,6 +241,6 @@ fn succeed(command: &mut Command) -> Result<(), String> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn words(cause: io::Error) -> String {
+pub(crate) fn words(cause: io::Error) -> String {
     cause.to_string()
 }

@@ -153,16 +153,18 @@ fn without_boot<'b>(bench: &'b Bench, name: &str) -> Device<'b> {
 #[test]
 fn a_release_without_a_boot_target_is_installed_tried_kept_and_given_up() {
     let bench = Bench::new("no-boot");
-    let folder = |number: u32| {
+    let base = bench.source("v1");
+    let folder = |number: u32, more: &[&str]| {
         let stage = bench.path(&format!("stage{number}"));
         let small = Small::new(number);
         small.write(&stage);
         let input = stage.display().to_string();
         let input = ["--rootfs", &input, "--arch", small.architecture, "--no-boot"];
-        sealed(&bench, &input, &format!("v{number}"), number)
+        sealed(&bench, &[&input, more].concat(), &format!("v{number}"), number)
     };
-    let first = folder(1);
-    folder(2);
+    let first = folder(1, &[]);
+    let second = folder(2, &["--base", &base]);
+    assert_eq!(second["packs"].as_array().unwrap().len(), 2, "{second}");
     let names = |report: &Value| {
         report["targets"]
             .as_array()

@@ -7,6 +7,7 @@ mod parallel;
 mod spool;
 mod tar;
 
+pub mod base;
 pub mod boot;
 pub mod bootc;
 pub mod content;

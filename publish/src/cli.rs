@@ -50,6 +50,9 @@ pub struct Seal {
     /// Where the release goes: oci:DIR[:tag]
     #[arg(long, value_name = "SOURCE")]
     pub output: Reference,
+    /// Build on this earlier release: refer to the packs that it has, pack only what is new
+    #[arg(long, value_name = "SOURCE")]
+    pub base: Option<Reference>,
     /// The kind of device that may install it
     #[arg(long, value_name = "NAME")]
     pub compatible: String,

@@ -83,6 +83,9 @@ pub enum InstallError {
     /// The recipe is shorter than it says.
     #[error("recipe ends early")]
     RecipeEnds,
+    /// The recipe in the slot is another one than a moment ago.
+    #[error("recipe: the slot gave other pages than before")]
+    RecipeChanged,
     /// A frame's stored bytes are not the signed ones. They were not decoded.
     #[error("pack {pack}: frame {frame} is damaged: digest does not match")]
     Frame {

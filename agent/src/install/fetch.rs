@@ -2,42 +2,25 @@
 //! decodes them, this one hashes their chunks and writes them. Nothing is decoded that was not
 //! authenticated, and nothing is decoded to more than the signed recipe says.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use gybe_core::block::Block;
-use gybe_core::chunk::{Checked, Place, TargetIndex};
-use gybe_core::config::Config;
+use gybe_core::chunk::Checked;
 use gybe_core::digest::Digest;
 use gybe_core::install::Install;
-use gybe_core::recipe::{Codec, Frame, FrameIndex, PackId, RecipeError};
+use gybe_core::recipe::{Codec, FrameHeader, PackId, RecipeError, WINDOW_LEN_MAX};
 use gybe_oci::Blob;
 use zstd::bulk::Decompressor;
 
-use super::frame_header::{FrameHeader, WINDOW_LEN_MAX};
-use super::recipe::{Item, ReadRecipe, Recipe, RecipePart};
-use super::{Chunks, InstallError, Job, Phase, Progress, Tally, bytes, make_room};
+use super::recipe::{Recipe, RecipePart};
+use super::wanted::{self, Wanted};
+use super::{Chunks, InstallError, Job, Phase, Progress, Tally, make_room};
 use crate::device::partition::Partition;
 
 /// How many frames may wait between two threads: at most 1 MiB each.
 const QUEUE: usize = 1;
-
-/// How many chunks outside the first target are remembered, so that one that both have is fetched
-/// once. Others are fetched twice.
-const TWINS_MAX: usize = 4096;
-
-/// A frame to be fetched, and what of it belongs where.
-#[derive(Debug)]
-pub(super) struct Wanted {
-    /// Number of the pack in the configuration.
-    pub(super) pack: usize,
-    /// The frame.
-    pub(super) frame: Frame,
-    /// The places, and where in the decoded frame their blocks begin.
-    pub(super) places: Vec<(Place, usize)>,
-}
 
 /// Finds every pack of the release: one that is missing or of another length is better known
 /// before the slot is cleared.
@@ -68,7 +51,7 @@ pub(super) fn run(
         let (spent_bytes, free_bytes) = channel();
         let (spent_blocks, free_blocks) = channel();
         let reader = scope.spawn(move || {
-            let ended = wanted(recipe, config, missing, |frame| {
+            let ended = wanted::each(recipe, config, missing, |frame| {
                 let buffer = free_bytes.try_recv().unwrap_or_default();
                 let bytes = read(packs.get(frame.pack), &frame, buffer)?;
                 to_decoder.send((frame, bytes)).map_err(|_| InstallError::ThreadEnded)
@@ -85,82 +68,6 @@ pub(super) fn run(
         // The earliest cause in the line of threads comes first.
         reader.and(decoder).and(written)
     })
-}
-
-/// Gives each frame that has something in `missing`, pack by pack in the order of the targets.
-pub(super) fn wanted<S: ReadRecipe>(
-    recipe: &mut Recipe<'_, S>,
-    config: &Config<'_>,
-    missing: &mut Chunks,
-    mut give: impl FnMut(Wanted) -> Result<(), InstallError>,
-) -> Result<(), InstallError> {
-    let mut twins = twins(recipe, config, missing)?;
-    for (pack, id) in config.packs.iter().map(|pack| pack.id).enumerate() {
-        let mut open: Option<(FrameIndex, Vec<(Place, usize)>)> = None;
-        let mut close = |recipe: &mut Recipe<'_, S>, open: Option<(FrameIndex, Vec<_>)>| {
-            let Some((frame, places)) = open else { return Ok(()) };
-            let frame = recipe.frame(id, frame)?;
-            for (place, block) in &places {
-                fits(place, *block, &frame)?;
-            }
-            give(Wanted { pack, frame, places })
-        };
-        let mut cursor = super::recipe::Cursor::default();
-        while let Some(item) = recipe.next(&mut cursor)? {
-            let Item::Chunk(found) = item else { continue };
-            let stored = found.chunk.stored;
-            if stored.pack != id || !missing.remove(found.number) {
-                continue;
-            }
-            if open.as_ref().is_some_and(|(frame, _)| *frame != stored.frame) {
-                close(recipe, open.take())?;
-            }
-            let (_, places) = open.get_or_insert((stored.frame, Vec::new()));
-            places.push((found.place, usize::from(stored.block)));
-            if found.place.target == TargetIndex(0)
-                && let Some((number, twin)) = twins.remove(&found.place.digest)
-                && missing.remove(number)
-            {
-                places.push((twin, usize::from(stored.block)));
-            }
-        }
-        close(recipe, open)?;
-    }
-    if missing.len() > 0 {
-        // Chunks in packs that the configuration does not list.
-        let frame = FrameIndex(0);
-        return Err(RecipeError::NoFrame { pack: PackId(u16::MAX), frame }.into());
-    }
-    Ok(())
-}
-
-/// The missing chunks of all targets but the first, by digest.
-fn twins<S: ReadRecipe>(
-    recipe: &mut Recipe<'_, S>,
-    config: &Config<'_>,
-    missing: &Chunks,
-) -> Result<HashMap<Digest, (usize, Place)>, InstallError> {
-    let mut twins = HashMap::new();
-    if config.targets.len() < 2 {
-        return Ok(twins);
-    }
-    recipe.walk(|item| {
-        if let Item::Chunk(found) = item
-            && found.place.target != TargetIndex(0)
-            && missing.contains(found.number)
-            && twins.len() < TWINS_MAX
-        {
-            twins.insert(found.place.digest, (found.number, found.place));
-        }
-        Ok::<(), InstallError>(())
-    })?;
-    Ok(twins)
-}
-
-fn fits(place: &Place, block: usize, frame: &Frame) -> Result<(), InstallError> {
-    let end = u32::try_from(block).unwrap_or(u32::MAX).saturating_add(place.count);
-    let blocks = frame.record.blocks;
-    if end > blocks { Err(RecipeError::BeyondFrame { end, blocks }.into()) } else { Ok(()) }
 }
 
 /// Reads the stored bytes of a frame into `buffer` and compares their digest.
@@ -251,13 +158,9 @@ fn write(
             let frame = wanted.frame.index.0;
             let checked = checked.ok_or(InstallError::Chunk { start: place.start, frame })?;
             install.write(&checked)?;
-            let len = bytes(u64::from(place.count));
-            tally.unpacked_bytes += len;
-            tally.written_bytes += len;
         }
         let _ = spent.send(blocks);
-        tally.fetched_frames += 1;
-        tally.fetched(u64::from(wanted.frame.record.stored_len));
+        tally.count(&wanted);
         let before = tally.copied_bytes + tally.skipped_bytes + tally.zero_bytes;
         progress(Phase::Fetch, before + tally.unpacked_bytes, tally.total_bytes);
     }

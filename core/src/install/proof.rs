@@ -1,14 +1,18 @@
 //! Reading a slot back from the medium, and what only that can make.
 
+use core::slice;
+
 use super::{Inactive, Install, InstallError};
-use crate::block::{BLOCK_LEN, Block, BlockIndex, ReadBlocks, WriteBlocks};
+use crate::block::{Block, BlockIndex, ReadBlocks, WriteBlocks};
 use crate::boot::{BootEnv, BootState, TransitionError};
 use crate::chunk::TargetIndex;
 use crate::digest::Digest;
 use crate::release::Release;
 use crate::slot::Slot;
 use crate::trailer::{PartName, Progress};
-use crate::verity::{Geometry, TreeBuilder, TreeError, check_stored, leaf, superblock};
+use crate::verity::{
+    Geometry, TreeBuilder, TreeError, check_stored, check_stored_in, fill_superblock, leaf,
+};
 
 /// A slot that was read back from its medium and is, byte for byte, what was signed.
 ///
@@ -77,24 +81,30 @@ impl Proven {
 
 impl<W: WriteBlocks> Install<'_, W> {
     /// Reads everything back, compares it with what was signed, and only then makes the slot
-    /// loadable. `buffer` is read into; it needs at least one block, and more are faster.
+    /// loadable. `buffer` holds the open blocks of a hash tree, one a level, and what is read: it
+    /// needs [`read_back_blocks`] of them, and more are faster.
     ///
     /// # Errors
     /// [`InstallError`]; the slot stays unloadable, or at worst is whole and not armed.
     pub fn prove(mut self, buffer: &mut [Block]) -> Result<Proven, InstallError<W::Error>> {
+        let too_small = InstallError::Buffer {
+            found: buffer.len(),
+            needed: read_back_blocks(self.shapes.iter().map(|shape| shape.geometry)),
+        };
         for target in self.indices() {
             self.flush(target)?;
         }
         for target in self.indices() {
             self.prove_target(target, buffer)?;
         }
+        let Some(room) = buffer.first_chunk_mut::<2>() else { return Err(too_small) };
         self.trailer.progress = Progress::Complete;
-        self.write_footer()?;
+        self.write_footer(&mut room[0])?;
         self.flush(TargetIndex(0))?;
-        self.check_behind()?;
+        self.check_behind(room)?;
 
         for target in self.boot_last() {
-            self.write_first(target)?;
+            self.write_first(target, &mut room[0])?;
         }
         Ok(Proven { slot: self.slot, release: self.trailer.release })
     }
@@ -125,58 +135,74 @@ impl<W: WriteBlocks> Install<'_, W> {
                     return Ok(());
                 }
                 let index = BlockIndex(tree.0.saturating_add(offset));
-                let written = medium.write(index, &[*block]);
+                let written = medium.write(index, slice::from_ref(block));
                 written.map_err(|cause| InstallError::Write { target, index, cause })
             }
         })?;
         if found != shape.root_hash {
             return Err(InstallError::RootHash { target, found, expected: shape.root_hash });
         }
-        if shape.tree {
-            self.put(target, tree, &[superblock(&shape.geometry)])?;
+        if let (true, Some(room)) = (shape.tree, buffer.first_mut()) {
+            fill_superblock(&shape.geometry, room);
+            self.put(target, tree, slice::from_ref(room))?;
             self.flush(target)?;
         }
         Ok(())
     }
 
     /// Checks what lies behind the targets: the stored trees and the trailer.
-    fn check_behind(&mut self) -> Result<(), InstallError<W::Error>> {
+    fn check_behind(&mut self, room: &mut [Block; 2]) -> Result<(), InstallError<W::Error>> {
         for target in self.indices() {
             let Some(shape) = self.target(target).copied() else { continue };
             let medium = self.medium(target, BlockIndex(0))?;
             medium.drop_caches().map_err(|cause| InstallError::Flush { target, cause })?;
             if shape.tree {
                 let tree = BlockIndex(shape.blocks);
-                check_stored(medium, tree, &shape.geometry, &shape.root_hash)
+                check_stored_in(room, medium, tree, &shape.geometry, &shape.root_hash)
                     .map_err(InstallError::Tree)?;
             }
         }
         let trailer = self.trailer;
         let medium = self.medium(TargetIndex(0), BlockIndex(0))?;
         for part in PartName::ALL {
-            trailer.check_part(medium, part).map_err(InstallError::Trailer)?;
+            trailer.check_part_in(&mut room[0], medium, part).map_err(InstallError::Trailer)?;
         }
         Ok(())
     }
 
     /// Writes the block that was kept back, and reads it again.
-    fn write_first(&mut self, target: TargetIndex) -> Result<(), InstallError<W::Error>> {
+    fn write_first(
+        &mut self,
+        target: TargetIndex,
+        found: &mut Block,
+    ) -> Result<(), InstallError<W::Error>> {
         let index = BlockIndex(0);
-        let first = self.targets.get(usize::from(target.0)).and_then(|inactive| inactive.first);
-        let first = first.ok_or(InstallError::FirstMissing { target })?;
-        self.put(target, index, &[first])?;
-        self.flush(target)?;
-        let medium = self.medium(target, index)?;
+        let inactive = self.targets.get_mut(usize::from(target.0));
+        let Some(Inactive { medium, first: Some(first) }) = inactive else {
+            return Err(InstallError::FirstMissing { target });
+        };
+        let write = medium.write(index, slice::from_ref(first));
+        write.map_err(|cause| InstallError::Write { target, index, cause })?;
+        medium.flush().map_err(|cause| InstallError::Flush { target, cause })?;
         medium.drop_caches().map_err(|cause| InstallError::Flush { target, cause })?;
-        let mut found = [[0; BLOCK_LEN]];
-        let read = medium.read(index, &mut found);
+        let read = medium.read(index, slice::from_mut(found));
         read.map_err(|cause| InstallError::Read { target, index, cause })?;
-        if found == [first] { Ok(()) } else { Err(InstallError::FirstBlock { target }) }
+        if found == first { Ok(()) } else { Err(InstallError::FirstBlock { target }) }
     }
 }
 
+/// How many blocks of memory it takes to read back targets of these shapes, one block at a time:
+/// one a level of the tallest hash tree, and one that is read. It is never less than two, in which
+/// a stored tree is checked.
+#[must_use]
+pub fn read_back_blocks(shapes: impl IntoIterator<Item = Geometry>) -> usize {
+    let levels = shapes.into_iter().map(|geometry| geometry.levels()).max().unwrap_or(0);
+    levels.saturating_add(1).max(2)
+}
+
 /// Proves a slot that holds `release` already, without writing to it: for arming later, and to
-/// check a slot at rest. `media` are its partitions in the order of the release's targets.
+/// check a slot at rest. `media` are its partitions in the order of the release's targets, and
+/// `buffer` is as [`Install::prove`] needs it.
 ///
 /// # Errors
 /// [`InstallError`] names the first thing that is not as it was signed.
@@ -219,16 +245,19 @@ fn root_hash<R: ReadBlocks>(
         TreeError::Sink(error) => error,
         TreeError::Leaves { .. } => InstallError::Beyond { target, index: BlockIndex(0) },
     };
+    let (found, needed) = (buffer.len(), read_back_blocks([*geometry]));
+    let too_small = InstallError::Buffer { found, needed };
+    let Some((open, buffer)) = buffer.split_at_mut_checked(geometry.levels()) else {
+        return Err(too_small);
+    };
+    let Some(mut builder) = TreeBuilder::in_room(*geometry, open) else { return Err(too_small) };
     let room = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
-    let mut builder = TreeBuilder::new(*geometry);
     let mut at = 0u64;
     while at < geometry.data_blocks() {
         let index = BlockIndex(at);
         let len = geometry.data_blocks().saturating_sub(at).min(room);
         let blocks = usize::try_from(len).ok().and_then(|len| buffer.get_mut(..len));
-        let Some(blocks @ [_, ..]) = blocks else {
-            return Err(InstallError::Beyond { target, index });
-        };
+        let Some(blocks @ [_, ..]) = blocks else { return Err(too_small) };
         let read = medium.read(index, blocks);
         read.map_err(|cause| InstallError::Read { target, index, cause })?;
         if let (0, Some(first), [held, ..]) = (at, first, &mut *blocks) {

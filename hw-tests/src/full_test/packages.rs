@@ -38,10 +38,15 @@ const FOR_JUDGES: &[&str] = &[
     "procps",
     "python3",
     "qemu-system-arm",
+    "strace",
+    "time",
     "u-boot-qemu",
     "u-boot-tools",
     "zstd",
 ];
+
+/// What `cargo measure` calls beside the tools of the images.
+const FOR_MEASURING: &[&str] = &["casync", "strace", "time", "zchunk", "zstd"];
 
 /// What the packages are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,12 +55,18 @@ pub(crate) enum Purpose {
     Images,
     /// Every test.
     Judges,
+    /// `cargo measure`.
+    Measure,
 }
 
 impl Purpose {
     fn packages(self) -> impl Iterator<Item = &'static str> {
-        let judges = if self == Self::Judges { FOR_JUDGES } else { &[] };
-        FOR_IMAGES.iter().chain(judges).copied()
+        let others = match self {
+            Self::Images => &[],
+            Self::Judges => FOR_JUDGES,
+            Self::Measure => FOR_MEASURING,
+        };
+        FOR_IMAGES.iter().chain(others).copied()
     }
 }
 

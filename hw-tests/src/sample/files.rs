@@ -13,14 +13,14 @@ use super::{COMPATIBLE, Samples};
 pub(crate) const DEVICE_FOLDER: &str = "usr/lib/gybe";
 
 /// One file of a layer.
-pub(super) struct File {
+pub(crate) struct File {
     path: String,
     mode: u32,
     content: String,
 }
 
 impl File {
-    fn new(path: impl Into<String>, content: impl Into<String>) -> Self {
+    pub(crate) fn new(path: impl Into<String>, content: impl Into<String>) -> Self {
         Self { path: path.into(), mode: 0o644, content: content.into() }
     }
 
@@ -29,7 +29,7 @@ impl File {
     }
 
     /// Writes the file where a layer is being put together.
-    pub(super) fn write_below(&self, stage: &Path) -> io::Result<()> {
+    pub(crate) fn write_below(&self, stage: &Path) -> io::Result<()> {
         let path = stage.join(&self.path);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
@@ -41,7 +41,7 @@ impl File {
 }
 
 /// `config.toml`, `trust.toml` and the public key, as they lie in `/usr/lib/gybe`.
-pub(super) fn device(public_key: &Path) -> io::Result<Vec<(&'static str, String)>> {
+pub(crate) fn device(public_key: &Path) -> io::Result<Vec<(&'static str, String)>> {
     let config = format!(
         r#"compatible = "{COMPATIBLE}"
 

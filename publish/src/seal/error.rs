@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use gybe_image::AddError;
+use gybe_image::base::BaseError;
 use gybe_image::boot::BootError;
 use gybe_image::bootc::{BootcError, OutsideError};
 use gybe_image::erofs::LayoutError as ErofsError;
@@ -90,6 +91,31 @@ pub enum SealError {
     /// The data cannot be packed.
     #[error(transparent)]
     Pack(#[from] PackError),
+    /// The earlier release cannot be built on.
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    /// The earlier release is for something else.
+    #[error("base is for {what} {found:?}, this release for {expected:?}")]
+    OtherBase {
+        /// For what.
+        what: &'static str,
+        /// What the base says.
+        found: String,
+        /// What was asked for.
+        expected: String,
+    },
+    /// Devices that committed to the base would refuse the release, or never take it by themselves.
+    #[error("{option} is {found}, the base has {base}: {rule}")]
+    Backwards {
+        /// The option.
+        option: &'static str,
+        /// What was given.
+        found: u64,
+        /// What the base has.
+        base: u64,
+        /// What must be.
+        rule: &'static str,
+    },
     /// The release cannot be signed.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -115,6 +141,9 @@ pub enum SealError {
         /// How many there are.
         limit: u64,
     },
+    /// Nothing was packed: a fault in this program.
+    #[error("there is no target")]
+    NoTarget,
     /// A device would refuse the manifest.
     #[error("no device would accept this release: {why}")]
     OwnManifest {
