@@ -35,7 +35,8 @@ const INCLUDE: &str = "systemd,systemd-sysv,dbus,udev,linux-image-cloud-amd64,in
     etcd-client,containernetworking-plugins,openvswitch-switch,nftables,network-manager,iproute2,\
     ca-certificates,python3";
 const MODULES: &str = "./usr/lib/modules/*";
-const CONFIGURED: &str = "./etc/*";
+/// Not the folder itself, which the layer that adds to it names: zstd:chunked refuses a name twice.
+const CONFIGURED: &str = "./etc/?*";
 /// The image that every device begins with.
 pub(super) const BASE: &str = "base";
 
