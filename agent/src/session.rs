@@ -2,7 +2,7 @@
 
 use gybe_core::block::BLOCK_LEN;
 use gybe_core::boot::{BootEnv as _, BootState, Health, Loaded};
-use gybe_core::install::{Proven, prove_installed};
+use gybe_core::install::{InTurn, Proven, prove_installed};
 use gybe_core::release::Release;
 use gybe_core::slot::{PerSlot, Slot};
 use gybe_core::trust::{Device, Policy};
@@ -144,7 +144,7 @@ impl Session {
             media.push(medium);
         }
         let mut buffer = vec![[0; BLOCK_LEN]; READ_BLOCKS];
-        Ok(prove_installed(release, slot, &mut media, &mut buffer)?)
+        Ok(prove_installed(release, slot, &mut media, &mut buffer, &mut InTurn)?)
     }
 
     /// `state`, in line with what the device shows.
