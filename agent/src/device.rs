@@ -1,5 +1,6 @@
 //! The device: its partitions, slots and boot environment.
 
+pub mod aligned;
 pub mod cmdline;
 pub mod environment;
 pub mod identity;

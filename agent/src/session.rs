@@ -1,25 +1,24 @@
 //! One command at work: everything about the device that it needs to know.
 
-use gybe_core::block::BLOCK_LEN;
 use gybe_core::boot::{BootEnv as _, BootState, Health, Loaded};
-use gybe_core::install::{InTurn, Proven, prove_installed};
+use gybe_core::install::{Proven, prove_installed};
 use gybe_core::release::Release;
 use gybe_core::slot::{PerSlot, Slot};
 use gybe_core::trust::{Device, Policy};
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::cores::Cores;
+use crate::device::aligned::Aligned;
 use crate::device::environment::{AnyEnvironment, EnvironmentError};
 use crate::device::partition::RunningPartition;
 use crate::device::slots::Slots;
 use crate::error::Error;
+use crate::install::READ_BACK_BLOCKS;
 use crate::release::{Held, HeldError, architecture};
 use crate::root::Root;
 use crate::state::{Seen, State, StateError, StateFile, reconcile};
 use crate::trust::Trust;
-
-/// How many blocks are read at once when a slot is proven.
-const READ_BLOCKS: usize = 64;
 
 /// The device as it is at the start of a command.
 #[derive(Debug)]
@@ -143,8 +142,9 @@ impl Session {
             medium.drop_caches()?;
             media.push(medium);
         }
-        let mut buffer = vec![[0; BLOCK_LEN]; READ_BLOCKS];
-        Ok(prove_installed(release, slot, &mut media, &mut buffer, &mut InTurn)?)
+        let mut buffer = Aligned::new(READ_BACK_BLOCKS);
+        let hashers = &mut Cores::of_this_machine();
+        Ok(prove_installed(release, slot, &mut media, buffer.blocks(), hashers)?)
     }
 
     /// `state`, in line with what the device shows.
