@@ -10,3 +10,4 @@ pub mod slots;
 pub mod sysfs;
 
 mod direct;
+mod write_back;
