@@ -10,6 +10,7 @@ mod copy;
 mod error;
 mod fetch;
 mod held_recipe;
+mod intake;
 mod likely;
 mod lookup;
 mod origin;
@@ -32,6 +33,8 @@ use gybe_oci::Layout;
 use tracing::info;
 
 use crate::config::SlotPaths;
+use crate::cores::Cores;
+use crate::device::aligned::Aligned;
 use crate::device::mounts::Mounts;
 use crate::device::partition::{Partition, RunningPartition};
 use crate::release::{Package, Read};
@@ -45,8 +48,9 @@ pub use plan::plan;
 use recipe::{Recipe, RecipePart};
 pub use tally::{Phase, Progress, Tally};
 
-/// How many blocks are read at once when a slot is read back: 256 KiB.
-const READ_BACK_BLOCKS: usize = 64;
+/// How much is in memory when a slot is read back, 1 MiB: half of it is hashed while the other half
+/// is read.
+pub(crate) const READ_BACK_BLOCKS: usize = 256;
 
 /// What to install, from where, and to where.
 #[derive(Debug)]
@@ -119,8 +123,8 @@ pub fn run<E: BootEnv>(
         "written, reading back"
     );
     progress(Phase::ReadBack, 0, tally.total_bytes);
-    let mut buffer = vec![[0; BLOCK_LEN]; READ_BACK_BLOCKS];
-    let proven = install.prove(&mut buffer)?;
+    let mut buffer = Aligned::new(READ_BACK_BLOCKS);
+    let proven = install.prove_with(buffer.blocks(), &mut Cores::of_this_machine())?;
     info!(slot = %job.slot, "proven");
     Ok((proven, tally))
 }

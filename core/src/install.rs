@@ -17,11 +17,13 @@
 
 mod begin;
 mod error;
+mod hashing;
 mod proof;
 mod write;
 
 pub use begin::{BeginError, needed_blocks};
 pub use error::InstallError;
+pub use hashing::{HashPieces, InTurn, Piece};
 pub use proof::{ArmError, Proven, prove_installed, read_back_blocks};
 
 use crate::block::Block;

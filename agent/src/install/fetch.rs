@@ -1,8 +1,9 @@
 //! What is in no slot: fetched frame by frame. One thread reads and authenticates frames, one
-//! decodes them, this one hashes their chunks and writes them. Nothing is decoded that was not
+//! decodes them, others hash their chunks and write them. Nothing is decoded that was not
 //! authenticated, and nothing is decoded to more than the signed recipe says.
 
 use std::io;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
@@ -14,13 +15,18 @@ use gybe_core::recipe::{Codec, FrameHeader, PackId, RecipeError, WINDOW_LEN_MAX}
 use gybe_oci::Blob;
 use zstd::bulk::Decompressor;
 
+use super::intake::Intake;
 use super::recipe::{Recipe, RecipePart};
 use super::wanted::{self, Wanted};
 use super::{Chunks, InstallError, Job, Phase, Progress, Tally, make_room};
+use crate::cores::Cores;
 use crate::device::partition::Partition;
 
-/// How many frames may wait between two threads: at most 1 MiB each.
+/// How many frames may wait to be decoded: at most 1 MiB each. Decoded ones wait for nothing.
 const QUEUE: usize = 1;
+
+/// The most threads that hash and write, each with a decoded frame of up to 1 MiB.
+const WRITERS_MAX: usize = 3;
 
 /// Finds every pack of the release: one that is missing or of another length is better known
 /// before the slot is cleared.
@@ -46,7 +52,7 @@ pub(super) fn run(
     let config = job.release.config();
     thread::scope(|scope| {
         let (to_decoder, authenticated) = sync_channel(QUEUE);
-        let (to_writer, decoded) = sync_channel(QUEUE);
+        let (to_writer, decoded) = sync_channel(0);
         // Buffers go back to where they came from: the number of them stays what it is.
         let (spent_bytes, free_bytes) = channel();
         let (spent_blocks, free_blocks) = channel();
@@ -61,8 +67,10 @@ pub(super) fn run(
         });
         let decoder =
             scope.spawn(move || decode(&authenticated, &to_writer, &spent_bytes, &free_blocks));
-        let written = write(install, &decoded, &spent_blocks, tally, progress);
-        drop(decoded);
+        let slot = Mutex::new(Slot { install, tally, progress });
+        let intake = Intake::new(decoded);
+        let writers = Cores::of_this_machine().at_most(WRITERS_MAX);
+        let written = writers.all(|| write(&intake, &spent_blocks, &slot, packs));
         let decoder = decoder.join().unwrap_or(Err(InstallError::ThreadEnded));
         let reader = reader.join().unwrap_or(Err(InstallError::ThreadEnded));
         // The earliest cause in the line of threads comes first.
@@ -70,7 +78,8 @@ pub(super) fn run(
     })
 }
 
-/// Reads the stored bytes of a frame into `buffer` and compares their digest.
+/// Reads the stored bytes of a frame into `buffer` and compares their digest, unless they are what
+/// is written: then the digests of its chunks say as much, and hashing it twice would say no more.
 fn read(
     pack: Option<&Blob>,
     wanted: &Wanted,
@@ -90,7 +99,7 @@ fn read(
     let read = pack.read_at(wanted.frame.offset, &mut buffer);
     read.map_err(|cause| InstallError::Source { digest, cause })?;
     let frame = wanted.frame.index.0;
-    let right = Digest::of(&buffer) == record.digest;
+    let right = record.codec == Codec::Stored || Digest::of(&buffer) == record.digest;
     right.then_some(buffer).ok_or(InstallError::Frame { pack: digest, frame })
 }
 
@@ -143,26 +152,64 @@ fn check_header(frame: u32, stored: &[u8], len: usize) -> Result<(), InstallErro
     Ok(())
 }
 
+/// What is written to, by one thread at a time.
+struct Slot<'s, 'm> {
+    install: &'s mut Install<'m, Partition>,
+    tally: &'s mut Tally,
+    progress: &'s Progress<'s>,
+}
+
+/// Hashes decoded frames, at the same time as others do, and writes them when they do not.
 fn write(
-    install: &mut Install<'_, Partition>,
-    decoded: &Receiver<Decoded>,
+    intake: &Intake<Decoded>,
     spent: &Sender<Vec<Block>>,
-    tally: &mut Tally,
-    progress: &Progress<'_>,
+    slot: &Mutex<Slot<'_, '_>>,
+    packs: &[Blob],
 ) -> Result<(), InstallError> {
-    for (wanted, blocks) in decoded {
-        for (place, block) in &wanted.places {
-            let count = usize::try_from(place.count).unwrap_or(usize::MAX);
-            let chunk = blocks.get(*block..).and_then(|blocks| blocks.get(..count));
-            let checked = chunk.and_then(|blocks| Checked::new(*place, blocks));
-            let frame = wanted.frame.index.0;
-            let checked = checked.ok_or(InstallError::Chunk { start: place.start, frame })?;
-            install.write(&checked)?;
+    while let Some((wanted, blocks)) = intake.next() {
+        let written = check(&wanted, &blocks, packs).and_then(|chunks| {
+            let mut slot = slot.lock().map_err(|_| InstallError::ThreadEnded)?;
+            slot.take(&wanted, &chunks)
+        });
+        if written.is_err() {
+            // Lets the others end, and whoever decodes for them.
+            intake.close();
+            return written;
         }
         let _ = spent.send(blocks);
-        tally.count(&wanted);
-        let before = tally.copied_bytes + tally.skipped_bytes + tally.zero_bytes;
-        progress(Phase::Fetch, before + tally.unpacked_bytes, tally.total_bytes);
     }
     Ok(())
+}
+
+/// What of a decoded frame is to be written, hashed.
+fn check<'b>(
+    wanted: &Wanted,
+    blocks: &'b [Block],
+    packs: &[Blob],
+) -> Result<Vec<Checked<'b>>, InstallError> {
+    let frame = wanted.frame.index.0;
+    let wrong = |start| match (wanted.frame.record.codec, packs.get(wanted.pack)) {
+        (Codec::Stored, Some(pack)) => InstallError::Frame { pack: pack.digest(), frame },
+        _ => InstallError::Chunk { start, frame },
+    };
+    let chunks = wanted.places.iter().map(|(place, block)| {
+        let count = usize::try_from(place.count).unwrap_or(usize::MAX);
+        let chunk = blocks.get(*block..).and_then(|blocks| blocks.get(..count));
+        let checked = chunk.and_then(|blocks| Checked::new(*place, blocks));
+        checked.ok_or_else(|| wrong(place.start))
+    });
+    chunks.collect()
+}
+
+impl Slot<'_, '_> {
+    fn take(&mut self, wanted: &Wanted, chunks: &[Checked<'_>]) -> Result<(), InstallError> {
+        for chunk in chunks {
+            self.install.write(chunk)?;
+        }
+        let tally = &mut *self.tally;
+        tally.count(wanted);
+        let before = tally.copied_bytes + tally.skipped_bytes + tally.zero_bytes;
+        (self.progress)(Phase::Fetch, before + tally.unpacked_bytes, tally.total_bytes);
+        Ok(())
+    }
 }

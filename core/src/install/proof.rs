@@ -2,6 +2,7 @@
 
 use core::slice;
 
+use super::hashing::{HashPieces, InTurn, hash_in_place};
 use super::{Inactive, Install, InstallError};
 use crate::block::{Block, BlockIndex, ReadBlocks, WriteBlocks};
 use crate::boot::{BootEnv, BootState, TransitionError};
@@ -11,7 +12,7 @@ use crate::release::Release;
 use crate::slot::Slot;
 use crate::trailer::{PartName, Progress};
 use crate::verity::{
-    Geometry, TreeBuilder, TreeError, check_stored, check_stored_in, fill_superblock, leaf,
+    Geometry, TreeBuilder, TreeError, check_stored, check_stored_in, fill_superblock,
 };
 
 /// A slot that was read back from its medium and is, byte for byte, what was signed.
@@ -86,7 +87,20 @@ impl<W: WriteBlocks> Install<'_, W> {
     ///
     /// # Errors
     /// [`InstallError`]; the slot stays unloadable, or at worst is whole and not armed.
-    pub fn prove(mut self, buffer: &mut [Block]) -> Result<Proven, InstallError<W::Error>> {
+    pub fn prove(self, buffer: &mut [Block]) -> Result<Proven, InstallError<W::Error>> {
+        self.prove_with(buffer, &mut InTurn)
+    }
+
+    /// As [`Install::prove`], with `hashers` that hash one half of what `buffer` holds while the
+    /// other is read.
+    ///
+    /// # Errors
+    /// As [`Install::prove`].
+    pub fn prove_with(
+        mut self,
+        buffer: &mut [Block],
+        hashers: &mut impl HashPieces,
+    ) -> Result<Proven, InstallError<W::Error>> {
         let too_small = InstallError::Buffer {
             found: buffer.len(),
             needed: read_back_blocks(self.shapes.iter().map(|shape| shape.geometry)),
@@ -95,7 +109,7 @@ impl<W: WriteBlocks> Install<'_, W> {
             self.flush(target)?;
         }
         for target in self.indices() {
-            self.prove_target(target, buffer)?;
+            self.prove_target(target, buffer, hashers)?;
         }
         let Some(room) = buffer.first_chunk_mut::<2>() else { return Err(too_small) };
         self.trailer.progress = Progress::Complete;
@@ -118,6 +132,7 @@ impl<W: WriteBlocks> Install<'_, W> {
         &mut self,
         target: TargetIndex,
         buffer: &mut [Block],
+        hashers: &mut impl HashPieces,
     ) -> Result<(), InstallError<W::Error>> {
         let at = usize::from(target.0);
         let index = BlockIndex(0);
@@ -129,7 +144,8 @@ impl<W: WriteBlocks> Install<'_, W> {
         };
         let tree = BlockIndex(shape.blocks);
         medium.drop_caches().map_err(|cause| InstallError::Flush { target, cause })?;
-        let found = root_hash(medium, target, &shape.geometry, Some(first), buffer, {
+        let read_back = ReadBack { target, geometry: shape.geometry, first: Some(first) };
+        let found = read_back.root_hash(medium, buffer, hashers, {
             |medium: &mut W, offset, block: &Block| {
                 if !shape.tree {
                     return Ok(());
@@ -201,8 +217,8 @@ pub fn read_back_blocks(shapes: impl IntoIterator<Item = Geometry>) -> usize {
 }
 
 /// Proves a slot that holds `release` already, without writing to it: for arming later, and to
-/// check a slot at rest. `media` are its partitions in the order of the release's targets, and
-/// `buffer` is as [`Install::prove`] needs it.
+/// check a slot at rest. `media` are its partitions in the order of the release's targets, `buffer`
+/// and `hashers` are as [`Install::prove_with`] needs them.
 ///
 /// # Errors
 /// [`InstallError`] names the first thing that is not as it was signed.
@@ -211,6 +227,7 @@ pub fn prove_installed<R: ReadBlocks>(
     slot: Slot,
     media: &mut [R],
     buffer: &mut [Block],
+    hashers: &mut impl HashPieces,
 ) -> Result<Proven, InstallError<R::Error>> {
     let config = release.config();
     for (at, target) in config.targets.iter().enumerate() {
@@ -218,7 +235,8 @@ pub fn prove_installed<R: ReadBlocks>(
         let beyond = InstallError::Beyond { target: index, index: BlockIndex(0) };
         let Some(medium) = media.get_mut(at) else { return Err(beyond) };
         let Some(geometry) = Geometry::new(target.blocks) else { return Err(beyond) };
-        let found = root_hash(medium, index, &geometry, None, buffer, |_, _, _| Ok(()))?;
+        let read_back = ReadBack { target: index, geometry, first: None };
+        let found = read_back.root_hash(medium, buffer, hashers, |_, _, _| Ok(()))?;
         if found != target.root_hash {
             let expected = target.root_hash;
             return Err(InstallError::RootHash { target: index, found, expected });
@@ -231,43 +249,85 @@ pub fn prove_installed<R: ReadBlocks>(
     Ok(Proven { slot, release: release.manifest().digest })
 }
 
-/// The root hash of what `medium` gives, `first` standing in for its first block if there is one.
-/// `sink` receives each block of the tree.
-fn root_hash<R: ReadBlocks>(
-    medium: &mut R,
+/// What is read back.
+struct ReadBack<'a> {
     target: TargetIndex,
-    geometry: &Geometry,
-    first: Option<&Block>,
-    buffer: &mut [Block],
-    mut sink: impl FnMut(&mut R, u64, &Block) -> Result<(), InstallError<R::Error>>,
-) -> Result<Digest, InstallError<R::Error>> {
-    let unwrap = |error| match error {
-        TreeError::Sink(error) => error,
-        TreeError::Leaves { .. } => InstallError::Beyond { target, index: BlockIndex(0) },
-    };
-    let (found, needed) = (buffer.len(), read_back_blocks([*geometry]));
-    let too_small = InstallError::Buffer { found, needed };
-    let Some((open, buffer)) = buffer.split_at_mut_checked(geometry.levels()) else {
-        return Err(too_small);
-    };
-    let Some(mut builder) = TreeBuilder::in_room(*geometry, open) else { return Err(too_small) };
-    let room = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
-    let mut at = 0u64;
-    while at < geometry.data_blocks() {
-        let index = BlockIndex(at);
-        let len = geometry.data_blocks().saturating_sub(at).min(room);
-        let blocks = usize::try_from(len).ok().and_then(|len| buffer.get_mut(..len));
-        let Some(blocks @ [_, ..]) = blocks else { return Err(too_small) };
+    geometry: Geometry,
+    /// What stands in for the first block, if that is not on the medium yet.
+    first: Option<&'a Block>,
+}
+
+impl ReadBack<'_> {
+    /// The root hash of what `medium` gives. `sink` receives each block of the tree.
+    fn root_hash<R: ReadBlocks>(
+        &self,
+        medium: &mut R,
+        buffer: &mut [Block],
+        hashers: &mut impl HashPieces,
+        mut sink: impl FnMut(&mut R, u64, &Block) -> Result<(), InstallError<R::Error>>,
+    ) -> Result<Digest, InstallError<R::Error>> {
+        let unwrap = |error| match error {
+            TreeError::Sink(error) => error,
+            TreeError::Leaves { .. } => {
+                InstallError::Beyond { target: self.target, index: BlockIndex(0) }
+            }
+        };
+        let (found, needed) = (buffer.len(), read_back_blocks([self.geometry]));
+        let too_small = InstallError::Buffer { found, needed };
+        let Some((open, room)) = buffer.split_at_mut_checked(self.geometry.levels()) else {
+            return Err(too_small);
+        };
+        let Some(mut builder) = TreeBuilder::in_room(self.geometry, open) else {
+            return Err(too_small);
+        };
+        if room.is_empty() {
+            return Err(too_small);
+        }
+        // Of one block there is no other half: then nothing is read meanwhile.
+        let (mut now, mut next) = room.split_at_mut(room.len().div_ceil(2));
+        let mut at = 0u64;
+        let mut len = self.read(medium, at, now)?;
+        while let Some(blocks @ [_, ..]) = now.get_mut(..len) {
+            at = at.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+            let mut ahead = None;
+            let mut meanwhile = || ahead = Some(self.read(medium, at, next));
+            hash_in_place(blocks, hashers, &mut meanwhile);
+            let read = match ahead {
+                Some(read) => read?,
+                None => self.read(medium, at, next)?,
+            };
+            for leaf in blocks.iter().filter_map(|block| block.first_chunk()) {
+                let mut sink = |at, block: &Block| sink(medium, at, block);
+                builder.push(Digest::new(*leaf), &mut sink).map_err(unwrap)?;
+            }
+            if next.is_empty() {
+                len = self.read(medium, at, now)?;
+            } else {
+                (now, next, len) = (next, now, read);
+            }
+        }
+        builder.finish(&mut |at, block: &Block| sink(medium, at, block)).map_err(unwrap)
+    }
+
+    /// Fills `room` with the blocks from `at` on, as far as there are any, and says how many.
+    fn read<R: ReadBlocks>(
+        &self,
+        medium: &mut R,
+        at: u64,
+        room: &mut [Block],
+    ) -> Result<usize, InstallError<R::Error>> {
+        let (target, index) = (self.target, BlockIndex(at));
+        let left = self.geometry.data_blocks().saturating_sub(at);
+        let len = usize::try_from(left).unwrap_or(usize::MAX).min(room.len());
+        let Some(blocks @ [_, ..]) = room.get_mut(..len) else { return Ok(0) };
         let read = medium.read(index, blocks);
         read.map_err(|cause| InstallError::Read { target, index, cause })?;
-        if let (0, Some(first), [held, ..]) = (at, first, &mut *blocks) {
+        if let (0, Some(first), [held, ..]) = (at, self.first, blocks) {
             *held = *first;
         }
-        for block in blocks.iter() {
-            let mut sink = |at, block: &Block| sink(medium, at, block);
-            builder.push(leaf(block), &mut sink).map_err(unwrap)?;
-        }
-        at = at.saturating_add(len);
+        Ok(len)
     }
-    builder.finish(&mut |at, block: &Block| sink(medium, at, block)).map_err(unwrap)
 }
+
+#[cfg(test)]
+mod tests;
