@@ -14,12 +14,12 @@ use super::likely::Likely;
 use super::lookup::Pass;
 use super::origin::Origin;
 use super::recipe::{Item, Numbered, Recipe, RecipePart};
-use super::{Chunks, InstallError, Phase, Progress, Tally, bytes, make_room};
+use super::{Chunks, InstallError, Phase, Progress, Tally, WRITERS_MAX, bytes, make_room};
 use crate::cores::Cores;
 use crate::device::partition::{Partition, RunningPartition};
 
-/// How many chunks may wait to be hashed: 2 of at most 1 MiB.
-const QUEUE: usize = 2;
+/// How many chunks may wait to be hashed: of at most 1 MiB each.
+const QUEUE: usize = 1;
 
 /// What was found out about a part of a target.
 enum Found {
@@ -61,7 +61,8 @@ pub(super) fn run(
         let slot =
             Mutex::new(Slot { install, tally, progress, missing: Chunks::default(), done: 0 });
         let intake = Intake::new(receive);
-        let written = Cores::of_this_machine().all(|| write(&intake, &spent, &slot));
+        let writers = Cores::of_this_machine().at_most(WRITERS_MAX);
+        let written = writers.all(|| write(&intake, &spent, &slot));
         let found = finder.join().unwrap_or(Err(InstallError::ThreadEnded));
         let slot = slot.into_inner().map_err(|_| InstallError::ThreadEnded)?;
         written.and(found).map(|()| slot.missing)

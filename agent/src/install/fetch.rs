@@ -18,15 +18,12 @@ use zstd::bulk::Decompressor;
 use super::intake::Intake;
 use super::recipe::{Recipe, RecipePart};
 use super::wanted::{self, Wanted};
-use super::{Chunks, InstallError, Job, Phase, Progress, Tally, make_room};
+use super::{Chunks, InstallError, Job, Phase, Progress, Tally, WRITERS_MAX, make_room};
 use crate::cores::Cores;
 use crate::device::partition::Partition;
 
 /// How many frames may wait to be decoded: at most 1 MiB each. Decoded ones wait for nothing.
 const QUEUE: usize = 1;
-
-/// The most threads that hash and write, each with a decoded frame of up to 1 MiB.
-const WRITERS_MAX: usize = 3;
 
 /// Finds every pack of the release: one that is missing or of another length is better known
 /// before the slot is cleared.

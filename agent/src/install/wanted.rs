@@ -13,8 +13,8 @@ use gybe_core::recipe::{Frame, FrameIndex, PackId, RecipeError, Stored};
 use super::recipe::{Item, Numbered, ReadRecipe, Recipe};
 use super::{Chunks, InstallError};
 
-/// How many missing chunks are sorted at once; twice as many are held meanwhile, in 1 MiB.
-const SORTED_MAX: usize = 1 << 13;
+/// How many missing chunks are sorted at once; twice as many are held meanwhile, in 576 KiB.
+const SORTED_MAX: usize = 1 << 12;
 
 /// How many places are handed over with one frame. One that belongs to more is fetched again.
 const PLACES_MAX: usize = 1 << 11;
