@@ -109,7 +109,7 @@ impl<S: Source, D: Decoder> Apply<'_, S, D> {
         fill.parts(&documents)?;
         fill.targets(page)?;
         let tally = fill.tally();
-        let proven = install.prove(workspace).map_err(FillError::Install)?;
+        let proven = install.prove_in_place(workspace).map_err(FillError::Install)?;
         Ok((proven, tally))
     }
 }

@@ -87,6 +87,16 @@ impl<W: WriteBlocks> Install<'_, W> {
     /// # Errors
     /// [`InstallError`]; the slot stays unloadable, or at worst is whole and not armed.
     pub fn prove(mut self, buffer: &mut [Block]) -> Result<Proven, InstallError<W::Error>> {
+        self.prove_in_place(buffer)
+    }
+
+    /// As [`Install::prove`], without a second copy of the install on a small stack. It is over
+    /// afterwards.
+    #[inline(never)]
+    pub(crate) fn prove_in_place(
+        &mut self,
+        buffer: &mut [Block],
+    ) -> Result<Proven, InstallError<W::Error>> {
         let too_small = InstallError::Buffer {
             found: buffer.len(),
             needed: read_back_blocks(self.shapes.iter().map(|shape| shape.geometry)),

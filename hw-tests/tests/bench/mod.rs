@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(crate) use device::{Device, Snapshot};
-pub(crate) use image::Small;
+pub(crate) use image::{Small, native};
 pub(crate) use parts::{Parts, hex};
 pub(crate) use rows::{Leaves, Row, annotate, configure, halve, judge, resign, row};
 pub(crate) use run::{Ended, run, succeed, tool};
