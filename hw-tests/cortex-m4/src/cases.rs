@@ -32,6 +32,8 @@ const EVERYTHING: u64 = u64::MAX;
 
 type Outcome<T> = Result<T, &'static str>;
 
+const REFUSED: &str = "the release is refused";
+
 /// Everything, in order.
 pub(crate) fn run(external: External) -> Outcome<()> {
     let External { shelf, root, boot, mut environment, frame, decoder } = external;
@@ -40,7 +42,7 @@ pub(crate) fn run(external: External) -> Outcome<()> {
     say(&[Text("stack verify "), Number(stack_used())]);
     let mut zstd = Zstd::new(decoder, frame).ok_or("zstd has no room")?;
     // Borrowed where it is: moved out of the result, there would be two of it.
-    let opened = open(&shelf);
+    let opened = judge(&shelf, &["p256", "ed25519"], shelf.manifest, open);
     let release = opened.as_ref().map_err(|what| *what)?;
     let mut bench = Bench { shelf, release, root, boot, zstd: &mut zstd };
     bench.whole(&mut environment)?;
@@ -51,29 +53,44 @@ pub(crate) fn run(external: External) -> Outcome<()> {
     Ok(())
 }
 
-const fn device<'s>(shelf: &Shelf<'s>) -> Device<'s> {
-    Device { compatible: COMPATIBLE, architecture: shelf.architecture, floor: 1 }
-}
+/// What is done with a verifier that has seen all signatures: with the manifest, and the
+/// configuration of the release.
+type Finish<'s, T> = fn(&Verifier<'_>, &'s [u8], &'s [u8]) -> Outcome<T>;
 
+/// Offers all signatures over `manifest`, of which the keys `names` must all have made one, and
+/// finishes. Signatures take the most stack, so that nothing else is on it meanwhile.
 #[inline(never)]
-fn keys(shelf: &Shelf<'_>, names: &[&str]) -> Outcome<KeySet> {
+fn judge<'s, T>(
+    shelf: &Shelf<'s>,
+    names: &[&str],
+    manifest: &'s [u8],
+    finish: Finish<'s, T>,
+) -> Outcome<T> {
     let mut keys = KeySet::new();
     for name in names {
         let der = if *name == "p256" { shelf.p256 } else { shelf.ed25519 };
         let key = PublicKey::from_spki(der).map_err(|_| "a key is none")?;
         keys.push(name, key).map_err(|_| "a key comes twice")?;
     }
-    Ok(keys)
-}
-
-/// Whether `manifest` is accepted when the keys `names` must all have signed it.
-#[inline(never)]
-fn verify(shelf: &Shelf<'_>, names: &[&str], manifest: &[u8], signatures: &[u8]) -> Outcome<bool> {
-    let keys = keys(shelf, names)?;
-    let policy = Policy::new(&keys, names.len(), device(shelf)).map_err(|_| "a policy is none")?;
+    let Shelf { architecture, signatures, config, .. } = *shelf;
+    let device = Device { compatible: COMPATIBLE, architecture, floor: 1 };
+    let policy = Policy::new(&keys, names.len(), device).map_err(|_| "a policy is none")?;
     let mut verifier = Verifier::new(&policy, Digest::of(manifest));
     offer(&mut verifier, signatures);
-    Ok(verifier.finish(manifest).is_ok())
+    finish(&verifier, manifest, config)
+}
+
+#[inline(never)]
+fn accept(verifier: &Verifier<'_>, manifest: &[u8], _: &[u8]) -> Outcome<()> {
+    verifier.finish(manifest).map(|_| ()).map_err(|_| REFUSED)
+}
+
+#[inline(never)]
+fn open<'s>(verifier: &Verifier<'_>, manifest: &'s [u8], config: &'s [u8]) -> Outcome<Release<'s>> {
+    match verifier.finish(manifest) {
+        Ok(verified) => Release::open(verified, config).map_err(|_| "the configuration is refused"),
+        Err(_) => Err(REFUSED),
+    }
 }
 
 #[inline(never)]
@@ -99,21 +116,19 @@ fn trust(shelf: &Shelf<'_>) -> Outcome<()> {
     for (what, names) in
         [("p256", &["p256"][..]), ("ed25519", &["ed25519"]), ("both", &["p256", "ed25519"])]
     {
-        if !verify(shelf, names, shelf.manifest, shelf.signatures)? {
-            return Err("a signed release is refused");
-        }
+        judge(shelf, names, shelf.manifest, accept)?;
         say(&[Text("verified "), Text(what)]);
     }
-    let mut copy = [0; COPY_LEN];
-    let manifest = copy.get_mut(..shelf.manifest.len()).ok_or("the manifest is too long")?;
-    manifest.copy_from_slice(shelf.manifest);
     let mut refused = 0;
-    for at in (0..manifest.len()).step_by(97) {
+    for at in (0..shelf.manifest.len()).step_by(97) {
+        let mut copy = [0; COPY_LEN];
+        let manifest = copy.get_mut(..shelf.manifest.len()).ok_or("the manifest is too long")?;
+        manifest.copy_from_slice(shelf.manifest);
         flip(manifest, at);
-        if verify(shelf, &["p256"], manifest, shelf.signatures)? {
+        let shelf = Shelf { manifest, ..*shelf };
+        if judge(&shelf, &["p256"], shelf.manifest, accept) != Err(REFUSED) {
             return Err("a manifest with a wrong bit is accepted");
         }
-        flip(manifest, at);
         refused += 1;
     }
     say(&[Text("refused "), Number(refused)]);
@@ -124,17 +139,6 @@ fn flip(bytes: &mut [u8], at: usize) {
     if let Some(byte) = bytes.get_mut(at) {
         *byte ^= 1;
     }
-}
-
-/// The release, verified with both keys.
-#[inline(never)]
-fn open<'s>(shelf: &Shelf<'s>) -> Outcome<Release<'s>> {
-    let keys = keys(shelf, &["p256", "ed25519"])?;
-    let policy = Policy::new(&keys, 2, device(shelf)).map_err(|_| "a policy is none")?;
-    let mut verifier = Verifier::new(&policy, Digest::of(shelf.manifest));
-    offer(&mut verifier, shelf.signatures);
-    let verified = verifier.finish(shelf.manifest).map_err(|_| "the release is refused")?;
-    Release::open(verified, shelf.config).map_err(|_| "the configuration is refused")
 }
 
 type Areas = [&'static mut [u8; crate::board::ENVIRONMENT_LEN]; 2];

@@ -27,7 +27,7 @@ fn main() -> ! {
 
 /// Where a panic ends, which the build turns into an undefined instruction, and a stack that grew
 /// beyond the RAM.
-#[expect(unsafe_code, reason = "an exception may come in the middle of anything")]
+#[allow(unsafe_code, reason = "an exception may come in the middle of anything")]
 #[cortex_m_rt::exception]
 unsafe fn HardFault(_: &cortex_m_rt::ExceptionFrame) -> ! {
     say(&[Piece::Text("failed: a fault")]);
