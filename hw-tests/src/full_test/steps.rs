@@ -79,8 +79,8 @@ fn deny() -> Result<Counts, String> {
     let mut counts = Counts::default();
     for manifest in ["Cargo.toml", FIRMWARE] {
         let mut check = run::command(&program.to_string_lossy());
-        check.args(["--locked", "--manifest-path", manifest, "check", "--config", "deny.toml"]);
-        counts += holds(check.args(["licenses", "bans", "sources"]))?;
+        check.args(["--locked", "--config", "deny.toml", "--manifest-path", manifest]);
+        counts += holds(check.args(["check", "licenses", "bans", "sources"]))?;
     }
     Ok(counts)
 }
