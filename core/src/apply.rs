@@ -27,7 +27,7 @@ use crate::boot::BootEnv;
 use crate::chunk::known_blocks;
 use crate::config::Config;
 use crate::digest::Digest;
-use crate::install::{Inactive, Install, Proven, read_back_blocks};
+use crate::install::{InTurn, Inactive, Install, Proven, read_back_blocks};
 use crate::recipe::{RecipeError, Table};
 use crate::release::Release;
 use crate::slot::Slot;
@@ -109,7 +109,7 @@ impl<S: Source, D: Decoder> Apply<'_, S, D> {
         fill.parts(&documents)?;
         fill.targets(page)?;
         let tally = fill.tally();
-        let proven = install.prove(workspace).map_err(FillError::Install)?;
+        let proven = install.prove_in_place(workspace, &mut InTurn).map_err(FillError::Install)?;
         Ok((proven, tally))
     }
 }

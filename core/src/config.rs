@@ -83,6 +83,8 @@ impl<'a> Config<'a> {
     ///
     /// # Errors
     /// [`ConfigError`] says what is wrong, and which version of gybe is needed where one is.
+    // Called and not spread out, so that nobody keeps on the stack what only this needs.
+    #[inline(never)]
     pub fn parse(bytes: &'a [u8], ours: Version) -> Result<Self, ConfigError> {
         let document = Value::parse(bytes)?;
         let mut members = Members::default();

@@ -104,6 +104,8 @@ impl<'a> Manifest<'a> {
     ///
     /// # Errors
     /// [`ManifestError`] names the field that is not as it must be.
+    // Called and not spread out, so that nobody keeps on the stack what only this needs.
+    #[inline(never)]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ManifestError> {
         if bytes.len() > MANIFEST_LEN_MAX {
             return Err(ManifestError::TooLong { len: bytes.len() });
@@ -112,7 +114,8 @@ impl<'a> Manifest<'a> {
         let mut schema_version = None;
         let mut artifact_type = None;
         let mut config = None;
-        let mut layers = None;
+        let mut recipe = None;
+        let mut packs = Vec::new();
         let mut annotations = None;
         for member in root.object()? {
             let (key, value) = member?;
@@ -121,7 +124,7 @@ impl<'a> Manifest<'a> {
                 "mediaType" => expect_type("mediaType", MANIFEST_TYPE, value)?,
                 "artifactType" => artifact_type = Some(value),
                 "config" => config = Some(descriptor(value, "config.mediaType", CONFIG_TYPE)?),
-                "layers" => layers = Some(read_layers(value)?),
+                "layers" => recipe = Some(read_layers(value, &mut packs)?),
                 "annotations" => annotations = Some(Annotations::read(value)?),
                 // A document that is a manifest to one reader and an index to another.
                 "manifests" => return Err(ManifestError::Ambiguous),
@@ -134,7 +137,7 @@ impl<'a> Manifest<'a> {
         }
         let artifact_type = artifact_type.ok_or(root.missing("artifactType"))?;
         expect_type("artifactType", RELEASE_TYPE, artifact_type)?;
-        let (recipe, packs) = layers.ok_or(root.missing("layers"))?;
+        let recipe = recipe.ok_or(root.missing("layers"))?;
         let annotations = annotations.ok_or(root.missing("annotations"))?;
         Ok(Self {
             digest: Digest::of(bytes),
@@ -220,18 +223,19 @@ impl<'a> Annotation<'a> {
     }
 }
 
-type Layers = (Descriptor, Vec<Descriptor, PACKS_MAX>);
-
-fn read_layers(value: Value<'_>) -> Result<Layers, ManifestError> {
+/// Puts the packs into `packs`, and gives the recipe.
+fn read_layers(
+    value: Value<'_>,
+    packs: &mut Vec<Descriptor, PACKS_MAX>,
+) -> Result<Descriptor, ManifestError> {
     let mut layers = value.array()?;
     let recipe = layers.next().ok_or(ManifestError::Missing { name: "layers[0]" })??;
     let recipe = descriptor(recipe, "layers[0].mediaType", RECIPE_TYPE)?;
-    let mut packs = Vec::new();
     for layer in layers {
         let pack = descriptor(layer?, "layers[].mediaType", PACK_TYPE)?;
         packs.push(pack).map_err(|_| ManifestError::Packs)?;
     }
-    Ok((recipe, packs))
+    Ok(recipe)
 }
 
 fn descriptor(

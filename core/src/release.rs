@@ -47,6 +47,8 @@ impl<'a> Release<'a> {
     ///
     /// # Errors
     /// [`ReleaseError`]: the bytes are not the right ones, or they ask for what we do not have.
+    // Called and not spread out, so that nobody keeps on the stack what only this needs.
+    #[inline(never)]
     pub fn open(manifest: Verified<Manifest<'a>>, config: &'a [u8]) -> Result<Self, ReleaseError> {
         let len = u64::try_from(config.len()).unwrap_or(u64::MAX);
         if config.len() > CONFIG_LEN_MAX {

@@ -25,7 +25,7 @@ pub struct LayoutWriter {
     root: PathBuf,
     blobs: PathBuf,
     /// Held for its lock.
-    _lock: File,
+    lock: File,
 }
 
 /// A blob while it is written. Dropped before [`BlobWriter::finish`], it leaves nothing.
@@ -76,7 +76,7 @@ impl LayoutWriter {
             }
         }
         let layout = Layout::open(&reference)?;
-        Ok(Self { layout, root: root.to_owned(), blobs, _lock: lock })
+        Ok(Self { layout, root: root.to_owned(), blobs, lock })
     }
 
     /// The layout, to read blobs that are there. Its index is that from before.
@@ -187,6 +187,14 @@ impl LayoutWriter {
     fn failed(&self, path: &Path, cause: io::Error) -> LayoutError {
         let what = path.display().to_string();
         self.layout.error(Problem::Write { what, cause })
+    }
+}
+
+impl Drop for LayoutWriter {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a program that another thread is just starting holds it
+        // too, until it has begun. A lock that cannot be given back ends with this program.
+        let _ = self.lock.unlock();
     }
 }
 

@@ -9,8 +9,12 @@
 //! …       name=value\0 … name=value\0 \0, filled up to the length of the copy
 //! ```
 
+mod checksum;
+
 use gybe_core::boot::BootState;
 use gybe_core::boot::variables::{self, Notation, VariableError};
+
+use checksum::crc32;
 
 /// Variable with the age of a file, in the two-file form: a hexadecimal number that grows by one
 /// with every write. Ours too, but not part of the state.
@@ -207,7 +211,7 @@ impl<'a> Image<'a> {
         if end > limit {
             return Err(ImageError::NoRoom { needed: end, limit });
         }
-        let crc = crc32fast::hash(out.get(head_len..).unwrap_or_default());
+        let crc = crc32(out.get(head_len..).unwrap_or_default());
         put(out, 0, &crc.to_le_bytes());
         Ok(())
     }
@@ -223,7 +227,7 @@ fn checked(bytes: &[u8], head_len: usize) -> Result<&[u8], ImageError> {
     let length = ImageError::Length { found: bytes.len(), expected: head_len.saturating_add(2) };
     let (crc, _) = bytes.split_first_chunk::<CRC_LEN>().ok_or(length)?;
     let data = bytes.get(head_len..).filter(|data| data.len() >= 2).ok_or(length)?;
-    let (found, expected) = (u32::from_le_bytes(*crc), crc32fast::hash(data));
+    let (found, expected) = (u32::from_le_bytes(*crc), crc32(data));
     if found == expected { Ok(data) } else { Err(ImageError::Checksum { found, expected }) }
 }
 

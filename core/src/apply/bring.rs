@@ -47,6 +47,7 @@ impl<W: WriteBlocks, S: Source, D: Decoder> Fill<'_, '_, W, S, D> {
 
     /// Whether the slot has the chunk at its place already. Its anchor, a hint, spares reading the
     /// whole of one that is not there. What cannot be read is not right.
+    #[inline(never)]
     fn is_right(&mut self, place: &Place, anchor: Anchor) -> bool {
         if place.start == BlockIndex(0) {
             // Zero on the medium whatever belongs there, and to be kept until the slot is proven.
@@ -103,6 +104,7 @@ impl<W: WriteBlocks, S: Source, D: Decoder> Fill<'_, '_, W, S, D> {
         copied
     }
 
+    #[inline(never)]
     fn copy_known(
         &mut self,
         leaves: &mut [Block],
@@ -132,6 +134,7 @@ impl<W: WriteBlocks, S: Source, D: Decoder> Fill<'_, '_, W, S, D> {
     }
 
     /// Fetches a compressed frame, authenticates it, and only then has it decoded.
+    #[inline(never)]
     fn decode(&mut self, pack: PackId, blob: &Descriptor, frame: &Frame) -> Outcome<(), W, S, D> {
         self.decoded = None;
         let (record, frame, at) = (&frame.record, frame.index, frame.offset);

@@ -1,4 +1,6 @@
 //! Fills a slot: the trailer's parts, then every target, page by page.
+//!
+//! Steps are called and not spread out, so that none keeps on the stack what only another needs.
 
 use core::slice;
 
@@ -54,6 +56,7 @@ impl<'f, 'm, W: WriteBlocks, S: Source, D: Decoder> Fill<'f, 'm, W, S, D> {
     }
 
     /// Writes the trailer's parts that are not there from an install before.
+    #[inline(never)]
     pub(super) fn parts(&mut self, documents: &Documents<'_>) -> Outcome<(), W, S, D> {
         let small = [
             (PartName::Manifest, documents.manifest),
@@ -96,6 +99,7 @@ impl<'f, 'm, W: WriteBlocks, S: Source, D: Decoder> Fill<'f, 'm, W, S, D> {
     }
 
     /// Brings every target's blocks to their places.
+    #[inline(never)]
     pub(super) fn targets(&mut self, page: &mut Block) -> Outcome<(), W, S, D> {
         for (number, at, entry) in self.table.pages() {
             let Part::Target(target) = entry.part else { break };
@@ -127,6 +131,7 @@ impl<'f, 'm, W: WriteBlocks, S: Source, D: Decoder> Fill<'f, 'm, W, S, D> {
     }
 
     /// A frame's record and place.
+    #[inline(never)]
     pub(super) fn frame(&mut self, pack: PackId, frame: FrameIndex) -> Outcome<Frame, W, S, D> {
         if let Some((in_pack, found)) = self.found
             && (in_pack, found.index) == (pack, frame)

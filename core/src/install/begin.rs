@@ -86,6 +86,7 @@ impl<'m, W: WriteBlocks> Install<'m, W> {
     }
 
     /// As [`Install::begin`], in memory that the caller lends.
+    #[inline(never)]
     pub(crate) fn begin_in<E: BootEnv>(
         room: &mut Block,
         release: &Release<'_>,

@@ -101,6 +101,17 @@ impl<W: WriteBlocks> Install<'_, W> {
         buffer: &mut [Block],
         hashers: &mut impl HashPieces,
     ) -> Result<Proven, InstallError<W::Error>> {
+        self.prove_in_place(buffer, hashers)
+    }
+
+    /// As [`Install::prove_with`], without a second copy of the install on a small stack. It is over
+    /// afterwards.
+    #[inline(never)]
+    pub(crate) fn prove_in_place(
+        &mut self,
+        buffer: &mut [Block],
+        hashers: &mut impl HashPieces,
+    ) -> Result<Proven, InstallError<W::Error>> {
         let too_small = InstallError::Buffer {
             found: buffer.len(),
             needed: read_back_blocks(self.shapes.iter().map(|shape| shape.geometry)),

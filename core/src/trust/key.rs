@@ -3,13 +3,18 @@
 //! Sources: RFC 7468 (PEM), RFC 5280 4.1 (SubjectPublicKeyInfo), RFC 5480 (EC), RFC 8410
 //! (Ed25519). Each kind of key has exactly one DER prefix, so that is what is compared.
 
+mod der;
+
 #[cfg(test)]
 mod tests;
 
 use core::fmt;
 
 use heapless::{String, Vec};
+use p256::AffinePoint;
+use p256::ecdsa::VerifyingKey;
 use p256::ecdsa::signature::Verifier as _;
+use p256::elliptic_curve::point::AffineCoordinates as _;
 use sha2::{Digest as _, Sha512};
 
 use crate::base64::{Base64Error, decode_lines};
@@ -26,6 +31,8 @@ const P256_PREFIX: [u8; 26] = [
     0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 const P256_LEN: usize = 65;
+/// First byte of an uncompressed point.
+const UNCOMPRESSED: u8 = 4;
 
 /// `SEQUENCE { SEQUENCE { Ed25519 }, BIT STRING }`, before the key.
 const ED25519_PREFIX: [u8; 12] =
@@ -102,7 +109,7 @@ impl PublicKey {
     /// # Errors
     /// [`KeyError::NotAPoint`] if it does not lie on the curve.
     pub fn from_p256(point: [u8; P256_LEN]) -> Result<Self, KeyError> {
-        p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).map_err(|_| KeyError::NotAPoint)?;
+        p256_key(&point).ok_or(KeyError::NotAPoint)?;
         let mut der = [0; P256_PREFIX.len() + P256_LEN];
         fill(&mut der, &P256_PREFIX, &point);
         Ok(Self { id: Digest::of(&der), point: Point::P256(point) })
@@ -148,9 +155,8 @@ impl PublicKey {
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.point {
             Point::P256(point) => {
-                let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(point);
-                let signature = p256::ecdsa::Signature::from_der(signature);
-                let (Ok(key), Ok(signature)) = (key, signature) else { return false };
+                let (key, signature) = (p256_key(point), p256_signature(signature));
+                let (Some(key), Some(signature)) = (key, signature) else { return false };
                 key.verify(message, &signature).is_ok()
             }
             Point::Ed25519(point) => {
@@ -163,6 +169,21 @@ impl PublicKey {
             }
         }
     }
+}
+
+/// The key of an uncompressed point, if it lies on the curve. Spelt out, because the library's own
+/// reader brings the arithmetic for compressed points, which a small device has no room for.
+fn p256_key(point: &[u8; P256_LEN]) -> Option<VerifyingKey> {
+    let ([UNCOMPRESSED], coordinates) = point.split_first_chunk::<1>()? else { return None };
+    let (x, y) = coordinates.split_first_chunk::<32>()?;
+    let y = y.first_chunk::<32>()?;
+    let point = AffinePoint::from_coordinates(&(*x).into(), &(*y).into());
+    VerifyingKey::from_affine(point.into_option()?).ok()
+}
+
+fn p256_signature(der: &[u8]) -> Option<p256::ecdsa::Signature> {
+    let (r, s) = der::numbers(der)?;
+    p256::ecdsa::Signature::from_scalars(r, s).ok()
 }
 
 fn fill(der: &mut [u8], prefix: &[u8], point: &[u8]) {

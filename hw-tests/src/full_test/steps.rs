@@ -13,6 +13,8 @@ const CARGO_DENY: &str = "0.20.2";
 const BARE_TARGETS: &[&str] = &["thumbv7em-none-eabihf", "aarch64-unknown-none"];
 /// The crates that run below an operating system.
 const BARE_PACKAGES: &[&str] = &["gybe-core", "gybe-uboot", "gybe-grub"];
+/// The package outside the workspace: the core on a microcontroller.
+const FIRMWARE: &str = "hw-tests/cortex-m4/Cargo.toml";
 
 /// Every step, in order.
 pub(crate) const ALL: &[Step] = &[
@@ -37,7 +39,9 @@ fn holds(command: &mut Command) -> Result<Counts, String> {
 }
 
 fn fmt() -> Result<Counts, String> {
-    holds(run::cargo().args(["fmt", "--all", "--check"]))
+    let mut counts = holds(run::cargo().args(["fmt", "--all", "--check"]))?;
+    counts += holds(run::cargo().args(["fmt", "--check", "--manifest-path", FIRMWARE]))?;
+    Ok(counts)
 }
 
 fn clippy() -> Result<Counts, String> {
@@ -72,8 +76,13 @@ fn deny() -> Result<Counts, String> {
         install.args(["--version", CARGO_DENY, "cargo-deny", "--root"]).arg(tree::tools());
         holds(install.env("CARGO_TARGET_DIR", tree::tools().join("build")))?;
     }
-    let mut check = run::command(&program.to_string_lossy());
-    holds(check.args(["--locked", "check", "licenses", "bans", "sources"]))
+    let mut counts = Counts::default();
+    for manifest in ["Cargo.toml", FIRMWARE] {
+        let mut check = run::command(&program.to_string_lossy());
+        check.args(["--locked", "--config", "deny.toml", "--manifest-path", manifest]);
+        counts += holds(check.args(["check", "licenses", "bans", "sources"]))?;
+    }
+    Ok(counts)
 }
 
 /// Each feature of each package alone, and none of them.

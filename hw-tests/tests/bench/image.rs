@@ -11,6 +11,8 @@ use super::{Bench, succeed, tool};
 pub(crate) struct Small {
     /// How many files of noise there are.
     pub(crate) files: u32,
+    /// How long each of them is, in bytes.
+    pub(crate) noise_len: usize,
     /// How many of them have bytes of their own, which no other image has.
     pub(crate) changed: u32,
     /// Tells these from those of another image.
@@ -20,7 +22,7 @@ pub(crate) struct Small {
 
 impl Small {
     pub(crate) const fn new(seed: u32) -> Self {
-        Self { files: 40, changed: 10, seed, architecture: native() }
+        Self { files: 40, noise_len: 70_000, changed: 10, seed, architecture: native() }
     }
 
     /// Makes the image in a layout of its own and gives its source.
@@ -45,7 +47,7 @@ impl Small {
         for number in 0..self.files {
             let own = number >= self.files - self.changed;
             let seed = number + if own { 1000 * (1 + self.seed) } else { 0 };
-            put(&format!("usr/share/noise/{number:03}"), &noise(seed, 70_000));
+            put(&format!("usr/share/noise/{number:03}"), &noise(seed, self.noise_len));
         }
         let mut words = String::new();
         for line in 0..40_000 {
