@@ -9,6 +9,7 @@ pub mod nearest;
 
 use std::path::{Path, PathBuf};
 
+use gybe_core::config::Target;
 use gybe_core::slot::Slot;
 
 pub(crate) use document::{Document, read_small};
@@ -95,8 +96,9 @@ impl Config {
 pub struct SlotPaths {
     /// Where the root file system goes.
     pub root: PathBuf,
-    /// Where kernel, initramfs and command line go.
-    pub boot: PathBuf,
+    /// Where kernel, initramfs and command line go. Where the loader finds them elsewhere there is
+    /// none, in neither slot.
+    pub boot: Option<PathBuf>,
 }
 
 impl SlotPaths {
@@ -105,9 +107,23 @@ impl SlotPaths {
     pub fn target(&self, name: &str) -> Option<&Path> {
         match name {
             "root" => Some(&self.root),
-            "boot" => Some(&self.boot),
+            "boot" => self.boot.as_deref(),
             _ => None,
         }
+    }
+
+    /// All partitions, under the names of their targets, in the order of a release's targets.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let boot = self.boot.as_deref().map(|path| ("boot", path));
+        std::iter::once(("root", self.root.as_path())).chain(boot)
+    }
+
+    /// The first partition that `targets` would leave as it is. A release with such targets is not
+    /// for this device: what the last one left there would stay loadable while the others change.
+    #[must_use]
+    pub fn left_alone(&self, targets: &[Target<'_>]) -> Option<&'static str> {
+        let missing = |name: &str| targets.iter().all(|target| target.name != name);
+        self.all().map(|(name, _)| name).find(|name| missing(name))
     }
 }
 
@@ -237,14 +253,8 @@ impl Layer {
         let config = Config {
             compatible: self.compatible.ok_or_else(|| unset("compatible"))?,
             reference: self.reference,
-            a: SlotPaths {
-                root: a.root.ok_or_else(|| unset("slot.a.root"))?,
-                boot: a.boot.ok_or_else(|| unset("slot.a.boot"))?,
-            },
-            b: SlotPaths {
-                root: b.root.ok_or_else(|| unset("slot.b.root"))?,
-                boot: b.boot.ok_or_else(|| unset("slot.b.boot"))?,
-            },
+            a: SlotPaths { root: a.root.ok_or_else(|| unset("slot.a.root"))?, boot: a.boot },
+            b: SlotPaths { root: b.root.ok_or_else(|| unset("slot.b.root"))?, boot: b.boot },
             bootloader: match (self.kind.ok_or_else(|| unset("bootloader.kind"))?, self.places) {
                 (
                     Kind::Grub,
@@ -261,7 +271,13 @@ impl Layer {
             },
             tries: self.tries.unwrap_or(TRIES_DEFAULT),
         };
-        let paths = [&config.a.root, &config.a.boot, &config.b.root, &config.b.boot];
+        // A slot without it is another kind of slot than one with it.
+        match (&config.a.boot, &config.b.boot) {
+            (Some(_), None) => return Err(unset("slot.b.boot")),
+            (None, Some(_)) => return Err(unset("slot.a.boot")),
+            _ => {}
+        }
+        let paths: Vec<_> = config.a.all().chain(config.b.all()).map(|(_, path)| path).collect();
         for (index, path) in paths.iter().enumerate() {
             if paths.iter().skip(index.saturating_add(1)).any(|other| other == path) {
                 return Err(ConfigError::SamePartition { path: path.to_path_buf() });

@@ -1,5 +1,6 @@
 //! The device: its partitions, slots and boot environment.
 
+pub mod aligned;
 pub mod cmdline;
 pub mod environment;
 pub mod identity;
@@ -9,3 +10,4 @@ pub mod slots;
 pub mod sysfs;
 
 mod direct;
+mod write_back;

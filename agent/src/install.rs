@@ -9,15 +9,17 @@ mod bitmap;
 mod copy;
 mod error;
 mod fetch;
-mod frame_header;
 mod held_recipe;
+mod intake;
 mod likely;
 mod lookup;
 mod origin;
+mod pages;
 mod parts;
 mod plan;
 mod recipe;
 mod tally;
+mod wanted;
 
 use std::path::PathBuf;
 
@@ -26,25 +28,32 @@ use gybe_core::boot::BootEnv;
 use gybe_core::install::{Inactive, Install, Proven};
 use gybe_core::release::Release;
 use gybe_core::slot::Slot;
-use gybe_core::trailer::PartName;
+use gybe_core::trailer::{Part, PartName};
 use gybe_oci::Layout;
 use tracing::info;
 
 use crate::config::SlotPaths;
+use crate::cores::Cores;
+use crate::device::aligned::Aligned;
 use crate::device::mounts::Mounts;
 use crate::device::partition::{Partition, RunningPartition};
-use crate::release::Package;
+use crate::release::{Package, Read};
 use bitmap::Bitmap;
 pub use error::InstallError;
-use likely::Likely;
+use likely::{Before, Likely};
 use origin::Origin;
+use pages::{HeldRecipes, Pages};
 use parts::Parts;
 pub use plan::plan;
 use recipe::{Recipe, RecipePart};
 pub use tally::{Phase, Progress, Tally};
 
-/// How many blocks are read at once when a slot is read back: 256 KiB.
-const READ_BACK_BLOCKS: usize = 64;
+/// The most threads that hash and write what was found or fetched, each with up to 1 MiB of it.
+const WRITERS_MAX: usize = 3;
+
+/// How much is in memory when a slot is read back, 1 MiB: half of it is hashed while the other half
+/// is read.
+pub(crate) const READ_BACK_BLOCKS: usize = 256;
 
 /// What to install, from where, and to where.
 #[derive(Debug)]
@@ -53,6 +62,8 @@ pub struct Job<'a> {
     pub release: &'a Release<'a>,
     /// The documents that it was opened from.
     pub package: &'a Package,
+    /// What was read for them.
+    pub read: Read,
     /// Where its blobs are read.
     pub layout: &'a Layout,
     /// The slot to install to.
@@ -79,26 +90,31 @@ pub fn run<E: BootEnv>(
     for path in &paths {
         targets.push(Inactive::new(Partition::open(path, mounts, &in_use)?));
     }
-    let mut tally = Tally::new(job.release, job.package);
+    let mut tally = Tally::new(job);
     let parts = Parts::new(job.release, job.package)?;
     let packs = fetch::packs(job)?;
     let source = parts.recipe_blob(job)?;
-    let table = parts::read_table(job.release, &source)?;
-    let mut recipe = Recipe::new(job.release.config(), &table, source)?;
     let mut origin = Origin::find(job)?;
-    // This needs the trailer that the slot still has.
-    let likely = Likely::find(job, &paths, &mut recipe)?;
+    // What the inactive slot still says of itself is read here: the first writes end it.
+    let before = Before::read(job, &paths)?;
+    let held = HeldRecipes { running: origin.held(), inactive: before.recipe.as_ref() };
+    let config = job.release.config();
+    let table_bytes = pages::read_table(&config.recipe, &source, held, &mut tally)?;
+    let table = recipe::table(config, &table_bytes, source.len())?;
+    let pages = Pages::new(table, source, held)?;
+    let likely = Likely::find(&before);
+    drop(before);
 
     let running = job.running.map(|(slot, _)| slot);
     let lens = parts.describe();
     let begun = Install::begin(job.release, job.slot, running, &mut targets, lens, environment);
     let mut install = begun.map_err(|cause| error::begin(cause, job.release))?;
     info!(slot = %job.slot, release = %job.release.manifest().digest, "install began");
-    tally.fetched(parts.write(&mut install, job, progress)?);
+    parts.write(&mut install)?;
+    let part = write_recipe(&mut install, pages, &table_bytes, &mut tally, progress)?;
 
-    let on_slot = RunningPartition::open(&job.inactive.root)?;
-    let part = *install.trailer().part(PartName::Recipe);
-    let mut recipe = Recipe::new(job.release.config(), &table, RecipePart::new(on_slot, part))?;
+    let on_slot = RecipePart::new(RunningPartition::open(&job.inactive.root)?, part);
+    let mut recipe = Recipe::new(table, on_slot);
     let mut missing =
         copy::run(&mut install, &mut recipe, &mut origin, &likely, &paths, &mut tally, progress)?;
     drop(origin);
@@ -110,27 +126,50 @@ pub fn run<E: BootEnv>(
         "written, reading back"
     );
     progress(Phase::ReadBack, 0, tally.total_bytes);
-    let mut buffer = vec![[0; BLOCK_LEN]; READ_BACK_BLOCKS];
-    let proven = install.prove(&mut buffer)?;
+    let mut buffer = Aligned::new(READ_BACK_BLOCKS);
+    let proven = install.prove_with(buffer.blocks(), &mut Cores::of_this_machine())?;
     info!(slot = %job.slot, "proven");
     Ok((proven, tally))
+}
+
+/// Brings the recipe into the trailer and says where it lies there.
+fn write_recipe(
+    install: &mut Install<'_, Partition>,
+    mut pages: Pages<'_>,
+    table: &[u8],
+    tally: &mut Tally,
+    progress: &Progress<'_>,
+) -> Result<Part, InstallError> {
+    let trailer = *install.trailer();
+    let part = *trailer.part(PartName::Recipe);
+    pages.bring(table, &trailer, tally, |offset, blocks| {
+        install.write_part(PartName::Recipe, offset, blocks)?;
+        let done = bytes(offset + blocks.len() as u64).min(part.len);
+        progress(Phase::Recipe, done, part.len);
+        Ok(())
+    })?;
+    Ok(part)
 }
 
 impl Job<'_> {
     /// The partitions of the slot to install to, in the order of the release's targets.
     fn target_paths(&self) -> Result<Vec<PathBuf>, InstallError> {
+        let targets = &self.release.config().targets;
+        if let Some(name) = self.inactive.left_alone(targets) {
+            return Err(InstallError::MissingTarget { name });
+        }
         let path = |name: &str| {
             let unknown = || InstallError::UnknownTarget { name: name.to_owned() };
             self.inactive.target(name).map(ToOwned::to_owned).ok_or_else(unknown)
         };
-        self.release.config().targets.iter().map(|target| path(target.name)).collect()
+        targets.iter().map(|target| path(target.name)).collect()
     }
 
     /// Every medium that the running slot uses.
     fn running_identities(&self) -> Result<Vec<crate::device::identity::Identity>, InstallError> {
         let Some((_, paths)) = self.running else { return Ok(Vec::new()) };
         let mut identities = Vec::new();
-        for path in [&paths.root, &paths.boot] {
+        for (_, path) in paths.all() {
             identities.push(RunningPartition::open(path)?.identity());
         }
         Ok(identities)

@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod cores;
 pub mod device;
 pub mod error;
 pub mod install;

@@ -10,7 +10,7 @@ use gybe_core::trust::{ChainError, Policy, SCRATCH_LEN, Verifier};
 
 pub use documents::Document;
 pub use held::{Held, HeldError};
-pub use offer::{Offer, OfferError, architecture};
+pub use offer::{Offer, OfferError, Read, architecture};
 
 /// The bytes of a release that decide whether it is believed. Until then they are a stranger's.
 #[derive(Clone, Debug, PartialEq, Eq)]

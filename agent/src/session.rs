@@ -1,6 +1,5 @@
 //! One command at work: everything about the device that it needs to know.
 
-use gybe_core::block::BLOCK_LEN;
 use gybe_core::boot::{BootEnv as _, BootState, Health, Loaded};
 use gybe_core::install::{Proven, prove_installed};
 use gybe_core::release::Release;
@@ -9,17 +8,17 @@ use gybe_core::trust::{Device, Policy};
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::cores::Cores;
+use crate::device::aligned::Aligned;
 use crate::device::environment::{AnyEnvironment, EnvironmentError};
 use crate::device::partition::RunningPartition;
 use crate::device::slots::Slots;
 use crate::error::Error;
+use crate::install::{self, READ_BACK_BLOCKS};
 use crate::release::{Held, HeldError, architecture};
 use crate::root::Root;
 use crate::state::{Seen, State, StateError, StateFile, reconcile};
 use crate::trust::Trust;
-
-/// How many blocks are read at once when a slot is proven.
-const READ_BLOCKS: usize = 64;
 
 /// The device as it is at the start of a command.
 #[derive(Debug)]
@@ -137,14 +136,19 @@ impl Session {
     /// # Errors
     /// When a partition cannot be read, or does not hold what was signed.
     pub fn prove(&self, slot: Slot, release: &Release<'_>) -> Result<Proven, Error> {
+        let targets = &release.config().targets;
+        if let Some(name) = self.slots.paths.of(slot).left_alone(targets) {
+            return Err(install::InstallError::MissingTarget { name }.into());
+        }
         let mut media = Vec::new();
-        for target in &release.config().targets {
+        for target in targets {
             let mut medium = self.open_for_reading(slot, target.name)?;
             medium.drop_caches()?;
             media.push(medium);
         }
-        let mut buffer = vec![[0; BLOCK_LEN]; READ_BLOCKS];
-        Ok(prove_installed(release, slot, &mut media, &mut buffer)?)
+        let mut buffer = Aligned::new(READ_BACK_BLOCKS);
+        let hashers = &mut Cores::of_this_machine();
+        Ok(prove_installed(release, slot, &mut media, buffer.blocks(), hashers)?)
     }
 
     /// `state`, in line with what the device shows.

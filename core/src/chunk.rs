@@ -3,6 +3,10 @@
 //! A chunk's digest is `SHA-256("gybe-chunk-v1\0" ‖ block count, u32 little-endian ‖ leaf hashes)`.
 //! Each block is hashed once: the leaf hash serves the chunk, the hash tree and the root hash.
 
+mod known;
+
+pub use known::{Known, Learning, known_blocks};
+
 use crate::block::{Block, BlockIndex};
 use crate::digest::{Digest, Hasher};
 use crate::verity::leaf;
@@ -81,7 +85,8 @@ pub struct Place {
 }
 
 /// Blocks that are known to be the ones that belong at a place: the only thing besides zeros
-/// that an install writes. Only [`Checked::new`] makes one.
+/// that an install writes. Only [`Checked::new`] makes one, and [`Known::check`] for a block of a
+/// chunk that is too long to be held.
 ///
 /// ```compile_fail
 /// # use gybe_core::chunk::{Checked, Place};

@@ -34,6 +34,9 @@ pub struct Config<'a> {
     pub architecture: &'a str,
     /// The loader contract that the boot target needs.
     pub loader_min: u64,
+    /// How many blocks the longest chunk has, at most [`CHUNK_BLOCKS_MAX`]: what a device that holds
+    /// less must know before it begins. Not believed: every chunk's length is looked at.
+    pub chunk_blocks_max: u32,
     /// The targets, in the order in which the recipe describes them.
     pub targets: Vec<Target<'a>, TARGETS_MAX>,
     /// The packs, in the order of the manifest's layers behind the recipe.
@@ -119,12 +122,14 @@ impl<'a> Config<'a> {
         };
         let frame_max = u64::try_from(FRAME_LEN_MAX).unwrap_or(u64::MAX);
         let chunk_max = u64::from(CHUNK_BLOCKS_MAX).saturating_mul(BLOCK_LEN_U64);
-        at_most("chunkSizeMax", members.chunk_max, chunk_max)?;
+        let chunk_max = at_most("chunkSizeMax", members.chunk_max, chunk_max)?;
+        let chunk_blocks = chunk_max.div_ceil(BLOCK_LEN_U64);
         at_most("frameSizeMax", members.frame_max, frame_max)?;
         at_most("windowSizeMax", members.window_max, frame_max)?;
         let config = Self {
             architecture: need(members.architecture, "architecture")?.str()?,
             loader_min: need(members.loader, "loaderMin")?.u64()?,
+            chunk_blocks_max: u32::try_from(chunk_blocks).unwrap_or(CHUNK_BLOCKS_MAX),
             targets: targets(need(members.targets, "targets")?)?,
             packs: packs(need(members.packs, "packs")?)?,
             recipe: recipe(need(members.recipe, "recipe")?)?,

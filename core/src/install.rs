@@ -17,12 +17,14 @@
 
 mod begin;
 mod error;
+mod hashing;
 mod proof;
 mod write;
 
 pub use begin::{BeginError, needed_blocks};
 pub use error::InstallError;
-pub use proof::{ArmError, Proven, prove_installed};
+pub use hashing::{HashPieces, InTurn, Piece};
+pub use proof::{ArmError, Proven, prove_installed, read_back_blocks};
 
 use crate::block::Block;
 use crate::chunk::TargetIndex;

@@ -9,6 +9,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod apply;
 pub mod base64;
 pub mod block;
 pub mod boot;

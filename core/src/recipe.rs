@@ -6,10 +6,12 @@
 //! keeps its bytes when what lies before it grows. The bytes are described in `docs/formats.md`.
 
 mod frame;
+mod frame_header;
 mod record;
 mod table;
 
 pub use frame::{Codec, FRAME_BLOCKS_MAX, FRAME_LEN_MAX, FRAME_RECORD_LEN, Frame, FrameRecord};
+pub use frame_header::{FrameHeader, WINDOW_LEN_MAX};
 pub use record::{Chunk, RECORD_LEN_MAX, Record, Records, Stored};
 pub use table::{Entry, HEADER_LEN, PAGES_MAX, Part, TABLE_LEN_MAX, Table, encode_header};
 

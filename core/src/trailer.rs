@@ -11,6 +11,8 @@
 //! A footer that says *draft* is a hint that an install of that release was interrupted. It is
 //! never believed: whatever it promises is hashed before it is used. All numbers are little-endian.
 
+use core::slice;
+
 use crate::block::{BLOCK_LEN, BLOCK_LEN_U64, Block, BlockIndex, ReadBlocks};
 use crate::digest::{Digest, Hasher};
 
@@ -173,6 +175,13 @@ impl Trailer {
     #[must_use]
     pub fn encode(&self) -> Block {
         let mut block = [0; BLOCK_LEN];
+        self.encode_to(&mut block);
+        block
+    }
+
+    /// Makes `block` what [`Trailer::encode`] gives.
+    pub(crate) fn encode_to(&self, block: &mut Block) {
+        block.fill(0);
         block[..8].copy_from_slice(MAGIC);
         block[8..10].copy_from_slice(&VERSION.to_le_bytes());
         block[10] = match self.progress {
@@ -189,7 +198,6 @@ impl Trailer {
         }
         let seal = Digest::of(&block[..SEAL_AT]);
         block[SEAL_AT..].copy_from_slice(seal.as_bytes());
-        block
     }
 
     /// Reads a footer. `None` for anything that is not one of ours, whole and of a version we know.
@@ -273,15 +281,25 @@ impl Trailer {
         medium: &mut R,
         name: PartName,
     ) -> Result<(), TrailerError<R::Error>> {
+        self.check_part_in(&mut [0; BLOCK_LEN], medium, name)
+    }
+
+    /// As [`Trailer::check_part`], in memory that the caller lends.
+    pub(crate) fn check_part_in<R: ReadBlocks>(
+        &self,
+        block: &mut Block,
+        medium: &mut R,
+        name: PartName,
+    ) -> Result<(), TrailerError<R::Error>> {
         let part = self.part(name);
         let mut hasher = Hasher::new();
         let mut left = part.len;
         for offset in 0..part.blocks() {
             let index = BlockIndex(part.start.0.saturating_add(offset));
-            let mut block = [[0; BLOCK_LEN]];
-            medium.read(index, &mut block).map_err(|cause| TrailerError::Read { index, cause })?;
+            let read = medium.read(index, slice::from_mut(block));
+            read.map_err(|cause| TrailerError::Read { index, cause })?;
             let len = usize::try_from(left).unwrap_or(usize::MAX).min(BLOCK_LEN);
-            hasher.update(block.as_flattened().get(..len).unwrap_or_default());
+            hasher.update(block.get(..len).unwrap_or_default());
             left = left.saturating_sub(BLOCK_LEN_U64);
         }
         let right = hasher.finish() == part.digest;

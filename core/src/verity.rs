@@ -11,6 +11,12 @@
 //! Source: Linux `Documentation/admin-guide/device-mapper/verity.rst` and cryptsetup's
 //! "DMVerity" page, hash type 1, read 2026-11. `veritysetup verify` is the judge in the tests.
 
+mod builder;
+
+pub use builder::{TreeBuilder, TreeError};
+
+use core::slice;
+
 use crate::block::{BLOCK_LEN, Block, BlockIndex, ReadBlocks};
 use crate::digest::{Digest, Hasher};
 
@@ -116,6 +122,13 @@ impl Geometry {
 #[must_use]
 pub fn superblock(geometry: &Geometry) -> Block {
     let mut block = [0; BLOCK_LEN];
+    fill_superblock(geometry, &mut block);
+    block
+}
+
+/// Makes `block` what [`superblock`] gives.
+pub(crate) fn fill_superblock(geometry: &Geometry, block: &mut Block) {
+    block.fill(0);
     let mut put = |at: usize, bytes: &[u8]| {
         if let Some(room) = block.get_mut(at..at.saturating_add(bytes.len())) {
             room.copy_from_slice(bytes);
@@ -131,152 +144,6 @@ pub fn superblock(geometry: &Geometry) -> Block {
     put(72, &geometry.data_blocks.to_le_bytes());
     put(80, &32u16.to_le_bytes()); // salt size
     put(88, &SALT);
-    block
-}
-
-/// Builds a tree from leaf hashes that arrive in order, holding one open block a level.
-#[derive(Debug)]
-pub struct TreeBuilder {
-    geometry: Geometry,
-    open: [Open; LEVELS_MAX],
-    /// The leaf of a target of one block, which has no level to put it in.
-    only: Option<Digest>,
-    seen: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Open {
-    block: Block,
-    filled: usize,
-    done: u64,
-}
-
-/// Why a tree could not be finished.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TreeError<E> {
-    /// The sink refused a block.
-    #[error("hash tree: {0}")]
-    Sink(E),
-    /// There were fewer or more leaves than data blocks.
-    #[error("hash tree: {found} leaves for {expected} blocks")]
-    Leaves {
-        /// How many leaves came.
-        found: u64,
-        /// How many the geometry has.
-        expected: u64,
-    },
-}
-
-impl TreeBuilder {
-    /// A builder that has seen no leaf.
-    #[must_use]
-    pub const fn new(geometry: Geometry) -> Self {
-        let empty = Open { block: [0; BLOCK_LEN], filled: 0, done: 0 };
-        Self { geometry, open: [empty; LEVELS_MAX], only: None, seen: 0 }
-    }
-
-    /// Adds the next leaf. `sink` receives each block that this fills, with its position counted
-    /// in blocks from the superblock.
-    ///
-    /// # Errors
-    /// What `sink` says, or [`TreeError::Leaves`] for one leaf too many.
-    pub fn push<E>(
-        &mut self,
-        leaf: Digest,
-        sink: &mut impl FnMut(u64, &Block) -> Result<(), E>,
-    ) -> Result<(), TreeError<E>> {
-        self.seen = self.seen.saturating_add(1);
-        if self.seen > self.geometry.data_blocks {
-            return Err(self.wrong_count());
-        }
-        if self.geometry.levels == 0 {
-            self.only = Some(leaf);
-            return Ok(());
-        }
-        self.add(0, leaf, sink).map(|_| ())
-    }
-
-    /// Closes the open blocks and gives the root hash.
-    ///
-    /// # Errors
-    /// What `sink` says, or [`TreeError::Leaves`] when leaves are missing.
-    pub fn finish<E>(
-        mut self,
-        sink: &mut impl FnMut(u64, &Block) -> Result<(), E>,
-    ) -> Result<Digest, TreeError<E>> {
-        if self.seen != self.geometry.data_blocks {
-            return Err(self.wrong_count());
-        }
-        let mut top = self.only;
-        for level in 0..self.geometry.levels {
-            if self.open.get(level).is_some_and(|open| open.filled > 0) {
-                top = self.close(level, sink)?.or(top);
-            }
-        }
-        top.ok_or_else(|| self.wrong_count())
-    }
-
-    const fn wrong_count<E>(&self) -> TreeError<E> {
-        TreeError::Leaves { found: self.seen, expected: self.geometry.data_blocks }
-    }
-
-    /// Puts `hash` into `level`, and closes that level's block when it is full. Not recursive:
-    /// each round moves up one level.
-    fn add<E>(
-        &mut self,
-        level: usize,
-        hash: Digest,
-        sink: &mut impl FnMut(u64, &Block) -> Result<(), E>,
-    ) -> Result<Option<Digest>, TreeError<E>> {
-        let mut carried = hash;
-        for level in level..LEVELS_MAX {
-            let Some(open) = self.open.get_mut(level) else { break };
-            if let Some(room) = open.block.as_chunks_mut::<{ Digest::LEN }>().0.get_mut(open.filled)
-            {
-                *room = *carried.as_bytes();
-            }
-            open.filled = open.filled.saturating_add(1);
-            if open.filled < HASHES_PER_BLOCK {
-                return Ok(None);
-            }
-            carried = self.emit(level, sink)?;
-            if level.saturating_add(1) >= self.geometry.levels {
-                self.only = Some(carried);
-                return Ok(Some(carried));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Closes the part-filled block of `level` and carries its hash up. Gives the root hash when
-    /// `level` is the top.
-    fn close<E>(
-        &mut self,
-        level: usize,
-        sink: &mut impl FnMut(u64, &Block) -> Result<(), E>,
-    ) -> Result<Option<Digest>, TreeError<E>> {
-        let hash = self.emit(level, sink)?;
-        let above = level.saturating_add(1);
-        if above >= self.geometry.levels {
-            return Ok(Some(hash));
-        }
-        self.add(above, hash, sink)
-    }
-
-    fn emit<E>(
-        &mut self,
-        level: usize,
-        sink: &mut impl FnMut(u64, &Block) -> Result<(), E>,
-    ) -> Result<Digest, TreeError<E>> {
-        let start = self.geometry.level_start(level);
-        let Some(open) = self.open.get_mut(level) else {
-            unreachable!("level is below LEVELS_MAX: it comes from the geometry")
-        };
-        sink(start.saturating_add(open.done), &open.block).map_err(TreeError::Sink)?;
-        let hash = leaf(&open.block);
-        *open = Open { block: [0; BLOCK_LEN], filled: 0, done: open.done.saturating_add(1) };
-        Ok(hash)
-    }
 }
 
 /// Why a stored tree is not the one with the expected root.
@@ -309,35 +176,44 @@ pub fn check_stored<R: ReadBlocks>(
     geometry: &Geometry,
     root: &Digest,
 ) -> Result<(), StoredTreeError<R::Error>> {
-    let mut read = |offset: u64| {
+    check_stored_in(&mut [[0; BLOCK_LEN]; 2], medium, at, geometry, root)
+}
+
+/// As [`check_stored`], in memory that the caller lends.
+pub(crate) fn check_stored_in<R: ReadBlocks>(
+    room: &mut [Block; 2],
+    medium: &mut R,
+    at: BlockIndex,
+    geometry: &Geometry,
+    root: &Digest,
+) -> Result<(), StoredTreeError<R::Error>> {
+    let [block, parent] = room;
+    let mut read = |offset: u64, block: &mut Block| {
         let index = BlockIndex(at.0.saturating_add(offset));
-        let mut block = [[0; BLOCK_LEN]];
-        match medium.read(index, &mut block) {
-            Ok(()) => Ok((index, block)),
-            Err(cause) => Err(StoredTreeError::Read { index, cause }),
-        }
+        let read = medium.read(index, slice::from_mut(block));
+        read.map(|()| index).map_err(|cause| StoredTreeError::Read { index, cause })
     };
-    let (index, [found]) = read(0)?;
-    if found != superblock(geometry) {
+    let index = read(0, block)?;
+    fill_superblock(geometry, parent);
+    if block != parent {
         return Err(StoredTreeError::Damaged { index });
     }
     for level in (0..geometry.levels).rev() {
         let above = level.saturating_add(1);
-        let mut parent = [[0; BLOCK_LEN]];
         for position in 0..geometry.level_blocks(level) {
             let within = position.checked_rem(FAN_OUT).unwrap_or(0);
             if above < geometry.levels && within == 0 {
                 let offset = position.checked_div(FAN_OUT).unwrap_or(0);
-                (_, parent) = read(geometry.level_start(above).saturating_add(offset))?;
+                read(geometry.level_start(above).saturating_add(offset), parent)?;
             }
             let expected = if above < geometry.levels {
-                let hashes = parent.as_flattened().as_chunks::<{ Digest::LEN }>().0;
+                let hashes = parent.as_chunks::<{ Digest::LEN }>().0;
                 usize::try_from(within).ok().and_then(|at| hashes.get(at)).copied()
             } else {
                 Some(*root.as_bytes())
             };
-            let (index, [block]) = read(geometry.level_start(level).saturating_add(position))?;
-            if expected != Some(*leaf(&block).as_bytes()) {
+            let index = read(geometry.level_start(level).saturating_add(position), block)?;
+            if expected != Some(*leaf(block).as_bytes()) {
                 return Err(StoredTreeError::Damaged { index });
             }
         }

@@ -58,9 +58,9 @@ pub fn layout(
 ///
 /// # Errors
 /// When it is too long.
-pub fn command_line(bootable: &Bootable, root_hash: &Digest) -> Result<String, BootError> {
+pub fn command_line(kargs: &[String], root_hash: &Digest) -> Result<String, BootError> {
     let mut line = String::new();
-    for argument in bootable.kargs.iter().flat_map(|argument| argument.split_ascii_whitespace()) {
+    for argument in kargs.iter().flat_map(|argument| argument.split_ascii_whitespace()) {
         line.push_str(argument);
         line.push(' ');
     }
@@ -76,7 +76,7 @@ fn environment(bootable: &Bootable, root_hash: &Digest) -> Result<Vec<u8>, BootE
     let mut text = format!(
         "{ENVIRONMENT_BEGIN}gybe_format={FORMAT}\ngybe_cmdline={}\ngybe_kernel_sha256={}\n\
          gybe_initrd_sha256={}\n",
-        command_line(bootable, root_hash)?,
+        command_line(&bootable.kargs, root_hash)?,
         bootable.kernel.digest.hex(),
         bootable.initramfs.digest.hex(),
     )

@@ -12,11 +12,13 @@ use crate::tree::{Kind, NodeId, Tree};
 
 pub mod kargs;
 mod kernel;
+mod outside;
 mod resolve;
 #[cfg(test)]
 mod tests;
 
 use kargs::KargsError;
+pub use outside::{Outside, OutsideError, Taken};
 use resolve::ResolveError;
 
 /// Labels of which a bootable image has one. Their values say nothing.
@@ -80,19 +82,8 @@ pub struct Bootable {
 /// # Errors
 /// What a device could not boot; [`BootcError`] says what is missing or too much, and where.
 pub fn check(image: Image<'_>, architecture: &str, labels: Labels) -> Result<Bootable, BootcError> {
-    if labels == Labels::Required && !LABELS.iter().any(|key| image.labels.contains_key(*key)) {
-        return Err(BootcError::Unlabelled);
-    }
-    if image.architecture != architecture {
-        return Err(BootcError::Architecture {
-            found: image.architecture.into(),
-            expected: architecture.into(),
-        });
-    }
+    check_image(image, architecture, labels)?;
     let tree = image.tree;
-    if [b"etc".as_slice(), b"usr/etc"].iter().all(|path| tree.find(path).is_some()) {
-        return Err(BootcError::TwoEtc);
-    }
     let (kernel_version, directory) = kernel_directory(tree)?;
     let file = |name: &str| {
         let path = format!("{MODULES}/{kernel_version}/{name}");
@@ -115,6 +106,38 @@ pub fn check(image: Image<'_>, architecture: &str, labels: Labels) -> Result<Boo
         kernel,
         initramfs,
     })
+}
+
+/// Checks what does not depend on where the kernel comes from.
+fn check_image(image: Image<'_>, architecture: &str, labels: Labels) -> Result<(), BootcError> {
+    if labels == Labels::Required && !LABELS.iter().any(|key| image.labels.contains_key(*key)) {
+        return Err(BootcError::Unlabelled);
+    }
+    if image.architecture != architecture {
+        return Err(BootcError::Architecture {
+            found: image.architecture.into(),
+            expected: architecture.into(),
+        });
+    }
+    let tree = image.tree;
+    if [b"etc".as_slice(), b"usr/etc"].iter().all(|path| tree.find(path).is_some()) {
+        return Err(BootcError::TwoEtc);
+    }
+    Ok(())
+}
+
+/// Checks an image that is booted by what does not lie in it. Gives the arguments for the kernel,
+/// in order.
+///
+/// # Errors
+/// As [`check`], but for kernel, initramfs and device trees.
+pub fn check_without_boot(
+    image: Image<'_>,
+    architecture: &str,
+    labels: Labels,
+) -> Result<Vec<String>, BootcError> {
+    check_image(image, architecture, labels)?;
+    Ok(kargs::read(image.tree, image.contents, architecture)?)
 }
 
 /// The one directory that holds a kernel.

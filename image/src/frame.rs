@@ -11,6 +11,11 @@ use crate::parallel;
 /// How many frames are compressed in one go over all cores.
 const BATCH: usize = 16;
 
+/// A frame this long is ended where the next chunk changed apart from it. Longer ones would be a
+/// little smaller (frames of 256 KiB take 3 % more than those of 1 MiB), but what a chain of releases
+/// packs again of them grows faster than that.
+const SHORT_LEN: usize = 128 << 10;
+
 /// Gathers chunks to frames and writes the frames of one pack.
 #[derive(Debug)]
 pub(crate) struct Frames<W> {
@@ -42,12 +47,26 @@ impl<W: io::Write> Frames<W> {
         Ok(At { frame: self.records.len() + self.closed.len(), block })
     }
 
+    /// Ends the open frame if it is worth one.
+    pub(crate) fn close_if_long(&mut self) -> io::Result<()> {
+        if self.open.len() >= SHORT_LEN { self.close() } else { Ok(()) }
+    }
+
     /// Ends the open frame, so that what comes next can be fetched without what came before.
     pub(crate) fn close(&mut self) -> io::Result<()> {
         if !self.open.is_empty() {
             self.closed.push(std::mem::take(&mut self.open));
         }
         if self.closed.len() >= BATCH { self.write() } else { Ok(()) }
+    }
+
+    /// Ends the open frame and writes all that wait; says how many frames there are, and how many
+    /// bytes they have.
+    pub(crate) fn flush(&mut self) -> io::Result<(usize, u64)> {
+        self.close()?;
+        self.write()?;
+        let len = self.records.iter().map(|record| u64::from(record.stored_len)).sum();
+        Ok((self.records.len(), len))
     }
 
     /// Ends the pack and gives its frames and what it was written to.

@@ -5,26 +5,31 @@
 //! are laid over each other, lowest first. Memory grows with the number of files only.
 
 mod decode;
+mod error;
+mod ostree;
 mod scan;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
-use gybe_core::digest::Digest;
-use gybe_oci::{Blob, Descriptor, Layout, LayoutError};
+use gybe_core::digest::{Digest, Hasher};
+use gybe_oci::{Blob, Descriptor, Layout};
 
 use crate::image::Image;
-use crate::merge::{Merge, MergeError};
+use crate::merge::Merge;
 use crate::spool::{self, Spool, Stored};
-use crate::tar::TarError;
 use crate::tree::Tree;
 use decode::Compression;
-use scan::Used;
-pub(crate) use scan::{Entry, Item};
+pub use error::{LayerProblem, LayersError};
+pub(crate) use scan::{Entry, HEADERS_LEN_MAX, Item};
+use scan::{Markers, Used};
+
+/// How much of a tar file is read at once for its digest.
+const HASH_BUFFER_LEN: usize = 1 << 20;
 
 /// How layers are read, and how much there may be of everything.
 #[derive(Clone, Debug)]
@@ -70,10 +75,51 @@ pub fn load(
     options: &Options,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<(Tree, Spool), LayersError> {
-    let layers = check(layout, image, options)?;
+    read_all(&check(layout, image, options)?, options, progress)
+}
+
+/// Reads a root file system that is one tar file, plain or compressed; its digest is that of the
+/// file. It is read as the only layer of an image would be, but for markers: there is nothing
+/// below that they could hide, so they are files with odd names.
+///
+/// # Errors
+/// [`LayersError`] names the path in it.
+pub fn load_archive(
+    mut file: File,
+    options: &Options,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<(Tree, Spool, Digest), LayersError> {
+    let failed = |cause| {
+        let problem = Box::new(LayerProblem::Read { cause });
+        LayersError::Archive { path: None, problem }
+    };
+    // Known before it is taken apart, so that a file that changes meanwhile is found out.
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; HASH_BUFFER_LEN];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(len) => hasher.update(buffer.get(..len).unwrap_or(&[])),
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+            Err(cause) => return Err(failed(cause)),
+        }
+    }
+    let digest = hasher.finish();
+    let blob = Blob::of_file(file, digest).map_err(failed)?;
+    let layer = Layer { name: Name::Archive, blob, diff_id: None };
+    let (tree, spool) = read_all(&[layer], options, progress)?;
+    Ok((tree, spool, digest))
+}
+
+/// Reads all layers and lays them over each other.
+fn read_all(
+    layers: &[Layer],
+    options: &Options,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<(Tree, Spool), LayersError> {
     let total = layers.iter().map(|layer| layer.blob.len()).sum();
     let work = Work {
-        layers: &layers,
+        layers,
         options,
         used: Used::default(),
         next: AtomicUsize::new(0),
@@ -109,9 +155,34 @@ pub fn load(
 
 /// What is known of a layer before it is read.
 struct Layer {
-    index: usize,
+    name: Name,
     blob: Blob,
-    diff_id: Digest,
+    diff_id: Option<Digest>,
+}
+
+/// What a layer is called.
+#[derive(Clone, Copy)]
+enum Name {
+    /// That of an image, counted from 0, lowest first.
+    Layer(usize),
+    /// A tar file that is all there is.
+    Archive,
+}
+
+impl Name {
+    const fn index(self) -> usize {
+        match self {
+            Self::Layer(index) => index,
+            Self::Archive => 0,
+        }
+    }
+
+    const fn markers(self) -> Markers {
+        match self {
+            Self::Layer(_) => Markers::Count,
+            Self::Archive => Markers::AreFiles,
+        }
+    }
 }
 
 type Scanned = Result<(Vec<Entry>, Stored), LayersError>;
@@ -158,9 +229,12 @@ impl Work<'_> {
         let limit = self.options.layer_len_max;
         let (decoded, scanned) = thread::scope(|scope| {
             let decoder = scope.spawn(|| {
-                decode::decode(&layer.blob, compression, &layer.diff_id, limit, buffers, &advance)
+                let diff_id = layer.diff_id.as_ref();
+                decode::decode(&layer.blob, compression, diff_id, limit, buffers, &advance)
             });
-            let scanned = scan::scan(received, layer.index, &self.used, self.options);
+            let name = layer.name;
+            let scanned =
+                scan::scan(received, name.index(), name.markers(), &self.used, self.options);
             let decoded = decoder.join();
             (decoded.unwrap_or_else(|panic| std::panic::resume_unwind(panic)), scanned)
         });
@@ -182,7 +256,12 @@ impl Layer {
     fn error(&self, path: Option<&[u8]>, problem: LayerProblem) -> LayersError {
         let path = path.map(|path| path.escape_ascii().to_string());
         let problem = Box::new(problem);
-        LayersError::Layer { index: self.index, digest: self.blob.digest(), path, problem }
+        match self.name {
+            Name::Layer(index) => {
+                LayersError::Layer { index, digest: self.blob.digest(), path, problem }
+            }
+            Name::Archive => LayersError::Archive { path, problem },
+        }
     }
 }
 
@@ -200,7 +279,7 @@ fn check(layout: &Layout, image: &Image, options: &Options) -> Result<Vec<Layer>
         };
         check_descriptor(descriptor, options).map_err(failed)?;
         let blob = layout.blob_of_len(&descriptor.digest, descriptor.size)?;
-        Ok(Layer { index, blob, diff_id: *diff_id })
+        Ok(Layer { name: Name::Layer(index), blob, diff_id: Some(*diff_id) })
     });
     all.collect()
 }
@@ -230,125 +309,6 @@ fn check_descriptor(descriptor: &Descriptor, options: &Options) -> Result<(), La
         return Err(LayerProblem::Len { len: descriptor.size, limit: options.layer_len_max });
     }
     Ok(())
-}
-
-/// Why the layers of an image cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum LayersError {
-    /// Manifest and config disagree.
-    #[error("manifest has {layers} layers, config has {diff_ids} diff_ids")]
-    Count {
-        /// Layers of the manifest.
-        layers: usize,
-        /// Digests in the config.
-        diff_ids: usize,
-    },
-    /// A layer cannot be found.
-    #[error("{0}")]
-    Layout(#[from] LayoutError),
-    /// Something is wrong with a layer.
-    #[error("layer {index} ({digest}): {}{problem}", Prefix(path.as_deref()))]
-    Layer {
-        /// Which, from 0, lowest first.
-        index: usize,
-        /// Its digest, as the manifest has it.
-        digest: Digest,
-        /// The path in it, where one is to blame.
-        path: Option<String>,
-        /// What is wrong.
-        problem: Box<LayerProblem>,
-    },
-}
-
-struct Prefix<'a>(Option<&'a str>);
-
-impl std::fmt::Display for Prefix<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|path| write!(f, "{path}: "))
-    }
-}
-
-/// What is wrong with a layer.
-#[derive(Debug, thiserror::Error)]
-pub enum LayerProblem {
-    /// It is encrypted.
-    #[error("encrypted layers ({media_type}) are not supported")]
-    Encrypted {
-        /// Its media type.
-        media_type: String,
-    },
-    /// It is to be fetched from elsewhere.
-    #[error("foreign layers ({media_type}) are not supported")]
-    Foreign {
-        /// Its media type.
-        media_type: String,
-    },
-    /// It is not a layer.
-    #[error("media type {media_type} is not that of a layer")]
-    MediaType {
-        /// What it says it is.
-        media_type: String,
-    },
-    /// It is too long, as stored or uncompressed.
-    #[error("layer is {len} bytes or more, limit {limit}")]
-    Len {
-        /// How long it says it is, or is so far.
-        len: u64,
-        /// The limit.
-        limit: u64,
-    },
-    /// It cannot be read or decompressed.
-    #[error("{cause}")]
-    Read {
-        /// What the system or the decompressor says.
-        cause: io::Error,
-    },
-    /// It cannot be spooled.
-    #[error("cannot spool: {cause}")]
-    Spool {
-        /// What the system says.
-        cause: io::Error,
-    },
-    /// Its bytes are not those of the manifest.
-    #[error("corrupt: the digest of its bytes is {found}")]
-    Digest {
-        /// The digest of its bytes.
-        found: Digest,
-    },
-    /// Its uncompressed bytes are not those of the config.
-    #[error("the digest of the uncompressed layer is {found}, config says {expected}")]
-    DiffId {
-        /// The digest of its bytes.
-        found: Digest,
-        /// What the config says.
-        expected: Digest,
-    },
-    /// It is not a tar file that can be read.
-    #[error("{0}")]
-    Tar(#[from] TarError),
-    /// A marker of something deleted is not one.
-    #[error("{name} marks nothing")]
-    Whiteout {
-        /// Its name.
-        name: String,
-    },
-    /// There are too many entries in all layers.
-    #[error("more than {limit} entries in all layers")]
-    Entries {
-        /// The limit.
-        limit: usize,
-    },
-    /// Names and attributes of all layers are too long together.
-    #[error("names and attributes of all layers are {len} bytes and more, limit {limit}")]
-    Headers {
-        /// How long they are so far.
-        len: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// It cannot be laid over those below.
-    #[error("{0}")]
-    Merge(MergeError),
 }
 
 #[cfg(test)]

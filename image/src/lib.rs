@@ -7,18 +7,21 @@ mod parallel;
 mod spool;
 mod tar;
 
+pub mod base;
 pub mod boot;
 pub mod bootc;
 pub mod content;
 pub mod erofs;
 pub mod fat;
+pub mod folder;
 pub mod image;
 pub mod layers;
+pub mod listing;
 pub mod pack;
 pub mod pages;
 pub mod target;
 pub mod tree;
 
 pub use merge::MergeError;
-pub use spool::Spool;
+pub use spool::{AddError, Spool};
 pub use tar::{PathError, TarError};

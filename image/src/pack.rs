@@ -1,6 +1,11 @@
-//! Packs targets: every chunk once, in frames, described by a recipe.
+//! Packs targets: every chunk once, in frames, described by a recipe. What an earlier release has
+//! packed is referred to.
 
-use std::collections::HashMap;
+mod again;
+mod live;
+mod repack;
+
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 
 use gybe_core::chunk::TargetIndex;
@@ -8,11 +13,13 @@ use gybe_core::digest::Digest;
 use gybe_core::recipe::{Chunk, FrameIndex, FrameRecord, PackId, Record, Stored};
 use gybe_core::verity::{Geometry, TreeBuilder, TreeError};
 
+use crate::base::{Base, BaseError, BasePack, Group};
 use crate::content::ReadContent;
 use crate::cut::{Cut, What, cut};
 use crate::frame::Frames;
 use crate::pages::{Pages, PagesError, Recipe};
 use crate::target::Target;
+pub use repack::Reason;
 
 /// Why targets cannot be packed.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +30,9 @@ pub enum PackError {
     /// The recipe could not be written.
     #[error(transparent)]
     Pages(#[from] PagesError),
+    /// The earlier release cannot be built on.
+    #[error(transparent)]
+    Base(#[from] BaseError),
     /// A target is empty or longer than a device would accept.
     #[error("target {name}: {blocks} blocks, at least 1 and at most 268435456 are possible")]
     Length {
@@ -60,33 +70,70 @@ pub struct Packed {
     records: Vec<Record>,
 }
 
-/// Packs the targets of one release into one new pack.
+/// Packs what is new in the targets of one release into one new pack.
 #[derive(Debug)]
-pub struct Packer<W> {
+pub struct Packer<'b, W> {
+    base: Option<&'b Base>,
     pack: PackId,
     frames: Frames<W>,
     known: HashMap<Digest, Stored>,
     targets: Vec<Packed>,
+    /// Whether something that the base has lies between the last new chunk and the next.
+    apart: bool,
 }
 
 /// What came of packing.
 #[derive(Debug)]
-pub struct Done<W> {
+pub struct Done<'b, W> {
     /// The targets in order.
     pub targets: Vec<Packed>,
-    /// The frames of the new pack.
-    pub frames: Vec<FrameRecord>,
+    /// The packs of earlier releases that are needed, in the order of the recipe.
+    pub kept: Vec<&'b BasePack>,
+    /// The new pack, behind them; without frames there is none.
+    pub new: NewPack,
     /// The recipe.
     pub recipe: Recipe,
-    /// What the pack was written to.
+    /// Why data of earlier releases was packed again; empty if none was.
+    pub repacked: Vec<Reason>,
+    /// Where the blocks of the targets come from.
+    pub shares: Shares,
+    /// What the new pack was written to.
     pub out: W,
 }
 
-impl<W: io::Write> Packer<W> {
-    /// A packer that writes the pack numbered `pack` to `out`, compressed by zstd at `level`.
-    pub fn new(pack: PackId, out: W, level: i32) -> Self {
+/// A pack that was written.
+#[derive(Clone, Debug)]
+pub struct NewPack {
+    /// Its number.
+    pub id: PackId,
+    /// Its frames.
+    pub frames: Vec<FrameRecord>,
+    /// The same frames, by the release that first had what is in them; its own first.
+    pub groups: Vec<Group>,
+}
+
+/// Where the blocks of all targets come from, zeros left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shares {
+    /// Blocks that no earlier release had.
+    pub new_blocks: u64,
+    /// Blocks in packs of earlier releases.
+    pub reused_blocks: u64,
+    /// Blocks of earlier releases that were packed again.
+    pub repacked_blocks: u64,
+}
+
+impl<'b, W: io::Write> Packer<'b, W> {
+    /// A packer that builds on `base`, if there is one, and writes what is new to `out`,
+    /// compressed by zstd at `level`.
+    ///
+    /// # Errors
+    /// [`PackError::Base`]: the base used up all numbers of packs.
+    pub fn new(base: Option<&'b Base>, out: W, level: i32) -> Result<Self, PackError> {
+        let pack = base.map_or(Ok(PackId(0)), Base::next_pack)?;
         let frames = Frames::new(out, level);
-        Self { pack, frames, known: HashMap::new(), targets: Vec::new() }
+        let (known, targets) = (HashMap::new(), Vec::new());
+        Ok(Self { base, pack, frames, known, targets, apart: false })
     }
 
     /// Reads a target once and packs it. `progress` is told how many blocks were done.
@@ -140,9 +187,16 @@ impl<W: io::Write> Packer<W> {
         let What::Chunk { digest, anchor, bytes } = part.what else {
             return Ok(Record::Zeros { count });
         };
-        let stored = match self.known.get(&digest) {
+        let earlier = self.base.and_then(|base| base.chunks.get(&digest));
+        self.apart |= earlier.is_some();
+        let stored = match earlier.or_else(|| self.known.get(&digest)) {
             Some(stored) => *stored,
             None => {
+                // What changed in one piece will change in one piece again. Frames of what changed
+                // apart would soon hold a little that is needed and much that is not.
+                if std::mem::take(&mut self.apart) {
+                    self.frames.close_if_long()?;
+                }
                 let at = self.frames.push(&bytes)?;
                 let frame = FrameIndex(u32::try_from(at.frame).map_err(|_| PackError::Frames)?);
                 let block = u16::try_from(at.block).map_err(|_| PackError::Frames)?;
@@ -154,19 +208,73 @@ impl<W: io::Write> Packer<W> {
         Ok(Record::Chunk(Chunk { count, digest, anchor, stored }))
     }
 
-    /// Ends the pack and writes the recipe.
+    /// Packs again what should be, ends the pack, and writes the recipe.
     ///
     /// # Errors
-    /// [`PackError`]: the pack cannot be written, or the recipe is longer than it may be.
-    pub fn finish(self) -> Result<Done<W>, PackError> {
+    /// [`PackError`]: the pack cannot be written, the base not read, or the recipe is longer than
+    /// it may be.
+    pub fn finish(mut self) -> Result<Done<'b, W>, PackError> {
+        let (own_frames, own_len) = self.frames.flush()?;
+        let mut groups = Vec::new();
+        if own_frames > 0 {
+            groups.push(Group { first: self.pack, frames: own_frames });
+        }
+        let mut repacked = Vec::new();
+        if let Some(base) = self.base {
+            let live = live::frames(base, &self.targets)?;
+            let plan = repack::plan(&base.packs, &live, own_len);
+            let again = again::pack(base, &live, &plan, self.pack, &mut self.frames)?;
+            self.move_to(&again.moved);
+            groups.extend(again.groups);
+            repacked = plan.reasons;
+        }
         let (frames, out) = self.frames.finish()?;
+        let new = NewPack { id: self.pack, frames, groups };
+        let (shares, used) = shares(&self.targets, new.id, own_frames);
+        let earlier = self.base.map_or(&[][..], |base| &base.packs);
+        let kept: Vec<&BasePack> = earlier.iter().filter(|pack| used.contains(&pack.id)).collect();
+
         let mut pages = Pages::default();
         for (index, target) in (0u16..).zip(&self.targets) {
             pages.target(TargetIndex(index), &target.records)?;
         }
-        pages.pack(self.pack, &frames)?;
-        Ok(Done { targets: self.targets, frames, recipe: pages.finish()?, out })
+        for pack in &kept {
+            pages.pack(pack.id, &pack.frames)?;
+        }
+        pages.pack(new.id, &new.frames)?;
+        let recipe = pages.finish()?;
+        Ok(Done { targets: self.targets, kept, new, recipe, repacked, shares, out })
     }
+
+    /// Points chunks that were packed again to where they lie now.
+    fn move_to(&mut self, moved: &HashMap<Digest, Stored>) {
+        for record in self.targets.iter_mut().flat_map(|target| &mut target.records) {
+            if let Record::Chunk(chunk) = record
+                && let Some(stored) = moved.get(&chunk.digest)
+            {
+                chunk.stored = *stored;
+            }
+        }
+    }
+}
+
+/// Where the blocks of targets come from, and every pack that is used. The first `own_frames` of
+/// the pack `new` hold what no earlier release had.
+fn shares(targets: &[Packed], new: PackId, own_frames: usize) -> (Shares, BTreeSet<PackId>) {
+    let mut shares = Shares::default();
+    let mut used = BTreeSet::new();
+    for record in targets.iter().flat_map(|target| &target.records) {
+        let Record::Chunk(chunk) = record else { continue };
+        used.insert(chunk.stored.pack);
+        let own = usize::try_from(chunk.stored.frame.0).is_ok_and(|frame| frame < own_frames);
+        let share = match chunk.stored.pack == new {
+            false => &mut shares.reused_blocks,
+            true if own => &mut shares.new_blocks,
+            true => &mut shares.repacked_blocks,
+        };
+        *share += u64::from(chunk.count);
+    }
+    (shares, used)
 }
 
 fn leaves(name: String, error: TreeError<io::Error>) -> PackError {

@@ -27,6 +27,10 @@ pub(crate) const MAJOR_MAX: u32 = (1 << 12) - 1;
 /// Highest minor device number, as Linux has it.
 pub(crate) const MINOR_MAX: u32 = (1 << 20) - 1;
 
+/// Attributes that steer how an image is cut into layers. They differ between images of the same
+/// content, so they are dropped.
+pub(crate) const CHUNKING_HINTS: [&[u8]; 2] = [b"user.component", b"user.update-interval"];
+
 /// What is wrong with a tar file, or not supported.
 #[derive(Debug, thiserror::Error)]
 pub enum TarError {

@@ -117,8 +117,8 @@ fn a_command_line_beyond_the_limit_is_refused() {
     let (_, mut bootable) = bootable();
     // The root hash takes 73 bytes, and a space is between.
     bootable.kargs = vec!["x".repeat(1536 - 74)];
-    assert_eq!(boot::command_line(&bootable, &root_hash()).unwrap().len(), 1536);
+    assert_eq!(boot::command_line(&bootable.kargs, &root_hash()).unwrap().len(), 1536);
     bootable.kargs.push("y".into());
-    let refused = boot::command_line(&bootable, &root_hash()).unwrap_err();
+    let refused = boot::command_line(&bootable.kargs, &root_hash()).unwrap_err();
     assert_eq!(refused, BootError::CommandLine { found: 1538, limit: 1536 });
 }

@@ -1,49 +1,20 @@
 //! Layers as every tar program writes them, and images as umoci unpacks them.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
-use std::ffi::OsStr;
-use std::fs::{self, File, FileTimes};
-use std::io::{Seek as _, SeekFrom, Write as _};
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
 
-use gybe_core::digest::Digest;
 use gybe_image::image::Image;
 use gybe_image::layers::{Options, load};
-use gybe_oci::{Descriptor, Layout, LayoutWriter, Reference, media_type};
+use gybe_oci::{Layout, Reference};
 
 #[allow(clippy::panic, clippy::print_stderr, clippy::indexing_slicing, reason = "for tests")]
 mod fixture;
 
+use fixture::folder::{is_root, make_folder, write_image};
 use fixture::judge;
 use fixture::seen::{Seen, assert_same, seen, seen_in};
-
-/// Writes an image of plain layers to a layout, tagged v1.
-fn write_image(root: &Path, layers: &[Vec<u8>]) {
-    let writer = LayoutWriter::open(root).unwrap();
-    let descriptors: Vec<_> = layers
-        .iter()
-        .map(|layer| {
-            let (digest, len) = writer.write_blob(layer).unwrap();
-            Descriptor::new("application/vnd.oci.image.layer.v1.tar", digest, len)
-        })
-        .collect();
-    let diff_ids: Vec<_> = layers.iter().map(|layer| Digest::of(layer).to_string()).collect();
-    let config = serde_json::json!({
-        "architecture": "amd64", "os": "linux", "config": {},
-        "rootfs": {"type": "layers", "diff_ids": diff_ids},
-    });
-    let (digest, len) = writer.write_blob(config.to_string().as_bytes()).unwrap();
-    let manifest = serde_json::json!({
-        "schemaVersion": 2, "mediaType": media_type::MANIFEST, "layers": descriptors,
-        "config": Descriptor::new("application/vnd.oci.image.config.v1+json", digest, len),
-    });
-    let (digest, len) = writer.write_blob(manifest.to_string().as_bytes()).unwrap();
-    writer.list(&Descriptor::new(media_type::MANIFEST, digest, len), Some("v1")).unwrap();
-}
 
 /// What the layers become.
 fn read_image(root: &Path) -> Seen {
@@ -52,53 +23,6 @@ fn read_image(root: &Path) -> Seen {
     let options = Options { emptied: Vec::new(), ..Options::default() };
     let (tree, spool) = load(&layout, &image, &options, &|_| ()).unwrap();
     seen(&tree, &spool)
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").unwrap().uid() == 0
-}
-
-/// A folder with everything that a tar program can find in one.
-fn make_folder(root: &Path) {
-    let file = |name: &str, bytes: &[u8]| {
-        let path = root.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, bytes).unwrap();
-        path
-    };
-    file("empty", b"");
-    file("plain", b"content");
-    file(&"n".repeat(255), b"long name");
-    // More than fits in the two parts of a header together.
-    file(&format!("{}/x", ["d".repeat(90).as_str(); 5].join("/")), b"long path");
-    fs::write(root.join(OsStr::from_bytes(b"not utf-8 \xff\xfe")), b"bytes").unwrap();
-    fs::hard_link(root.join("plain"), root.join("zz-same")).unwrap();
-    symlink("t".repeat(300), root.join("long link")).unwrap();
-    symlink("plain", root.join("link")).unwrap();
-    judge(Command::new("mkfifo").arg(root.join("fifo")));
-    for (name, mode) in [("setuid", 0o4755), ("sticky", 0o1777), ("private", 0o400)] {
-        fs::set_permissions(file(name, b"x"), fs::Permissions::from_mode(mode)).unwrap();
-    }
-    // Holes in front, between and at the end; more parts than a header has places for.
-    let mut sparse = File::create(root.join("sparse")).unwrap();
-    for part in 1..40 {
-        sparse.seek(SeekFrom::Start(part * 100_000)).unwrap();
-        sparse.write_all(&[b's'; 5000]).unwrap();
-    }
-    sparse.set_len(5_000_000).unwrap();
-    File::create(root.join("hole")).unwrap().set_len(1 << 20).unwrap();
-    let time = SystemTime::UNIX_EPOCH + Duration::new(1_600_000_000, 123_456_789);
-    let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1000);
-    for (name, time) in [("plain", time), ("empty", before)] {
-        let times = FileTimes::new().set_modified(time).set_accessed(time);
-        File::options().write(true).open(root.join(name)).unwrap().set_times(times).unwrap();
-    }
-    xattr::set(root.join("plain"), "user.binary", b"\0=\n\xff").unwrap();
-    if is_root() {
-        xattr::set(root.join("setuid"), "trusted.note", b"t").unwrap();
-        std::os::unix::fs::chown(root.join("plain"), Some(3_000_000), Some(70_000)).unwrap();
-        judge(Command::new("mknod").arg(root.join("device")).args(["c", "4000", "70000"]));
-    }
 }
 
 /// What a format cannot keep is not compared.

@@ -17,6 +17,15 @@ pub struct Blob {
 }
 
 impl Blob {
+    /// A whole file that is no part of a layout, under the digest that its bytes should have.
+    ///
+    /// # Errors
+    /// What the system says when it is asked for the length.
+    pub fn of_file(file: File, digest: Digest) -> io::Result<Self> {
+        let len = file.metadata()?.len();
+        Ok(Self { file: Arc::new(file), from: 0, len, digest })
+    }
+
     /// Its length in bytes, as found where it is stored.
     #[must_use]
     pub const fn len(&self) -> u64 {

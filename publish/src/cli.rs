@@ -20,20 +20,39 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Make a release of an operating system image
-    Seal(Seal),
+    Seal(Box<Seal>),
     /// Sign a release, or any image, as cosign does in both of its formats
     Sign(Sign),
 }
 
 /// `gybe-publish seal`
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("input").args(["image", "rootfs"]).required(true))]
 pub struct Seal {
     /// The image: oci:DIR[:tag] or oci-archive:FILE[:tag]
     #[arg(long, value_name = "SOURCE")]
-    pub image: Reference,
+    pub image: Option<Reference>,
+    /// In place of an image a root file system, in a folder or a tar file, plain or compressed
+    #[arg(long, value_name = "DIR|TAR", requires = "arch")]
+    pub rootfs: Option<PathBuf>,
+    /// The kernel, in place of the one below /usr/lib/modules
+    #[arg(long, value_name = "FILE", requires = "initramfs")]
+    pub kernel: Option<PathBuf>,
+    /// The initramfs for --kernel
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    pub initramfs: Option<PathBuf>,
+    /// A folder of device trees for --kernel
+    #[arg(long, value_name = "DIR", requires = "kernel")]
+    pub dtb: Option<PathBuf>,
+    /// Make a release without the target boot: for boards whose loader finds the kernel elsewhere
+    #[arg(long, conflicts_with = "kernel")]
+    pub no_boot: bool,
     /// Where the release goes: oci:DIR[:tag]
     #[arg(long, value_name = "SOURCE")]
     pub output: Reference,
+    /// Build on this earlier release: refer to the packs that it has, pack only what is new
+    #[arg(long, value_name = "SOURCE")]
+    pub base: Option<Reference>,
     /// The kind of device that may install it
     #[arg(long, value_name = "NAME")]
     pub compatible: String,
@@ -46,7 +65,7 @@ pub struct Seal {
     /// Automatic updates go forward only in this number [default: seconds since 1970]
     #[arg(long, value_name = "N")]
     pub sequence: Option<u64>,
-    /// Which architecture of an image for several
+    /// Which architecture of an image for several; which one a root file system is for
     #[arg(long, value_name = "A")]
     pub arch: Option<String>,
     /// Refuse a release that does not fit a root partition of this size; K, M and G are powers
@@ -98,8 +117,9 @@ pub struct Sign {
 /// How to sign, for every verb that does.
 #[derive(Args, Clone, Debug)]
 pub struct Signing {
-    /// Sign with this private key, EC P-256 or Ed25519 in PEM; may come several times
-    #[arg(long = "key", value_name = "FILE.pem")]
+    /// Sign with this private key, EC P-256 or Ed25519 in PEM, or a cosign.key, whose password is
+    /// COSIGN_PASSWORD or asked for; may come several times
+    #[arg(long = "key", value_name = "FILE")]
     pub keys: Vec<PathBuf>,
     /// Say this in the signed bytes, beside the digest; may come several times
     #[arg(long = "annotation", value_name = "KEY=VALUE")]
@@ -120,6 +140,35 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn one_input_is_sealed_and_what_belongs_together_comes_together() {
+        let parse = |line: &str| {
+            let line = format!(
+                "gybe-publish seal {line} --output oci:out --compatible c --version 1 \
+                 --rollback-index 1"
+            );
+            let outcome = Cli::try_parse_from(line.split_ascii_whitespace());
+            outcome.map(|_| ()).map_err(|error| error.kind())
+        };
+        let (missing, conflict) =
+            (Err(ErrorKind::MissingRequiredArgument), Err(ErrorKind::ArgumentConflict));
+        for (line, expected) in [
+            ("--image oci:a", Ok(())),
+            ("--rootfs a --arch arm64", Ok(())),
+            ("--rootfs a --arch arm64 --kernel k --initramfs i --dtb d", Ok(())),
+            ("--image oci:a --no-boot", Ok(())),
+            ("", missing),
+            ("--rootfs a", missing),
+            ("--image oci:a --kernel k", missing),
+            ("--image oci:a --initramfs i", missing),
+            ("--image oci:a --dtb d", missing),
+            ("--image oci:a --rootfs a --arch arm64", conflict),
+            ("--image oci:a --no-boot --kernel k --initramfs i", conflict),
+        ] {
+            assert_eq!(parse(line), expected, "{line}");
+        }
     }
 
     #[test]

@@ -1,7 +1,10 @@
-//! Private keys: EC P-256 and Ed25519 in PEM, as openssl writes them.
+//! Private keys: EC P-256 and Ed25519 in PEM, as openssl and cosign write them.
 //!
 //! Sources: RFC 5958 (`PRIVATE KEY`), RFC 5915 (`EC PRIVATE KEY`), RFC 6979 (ECDSA without a
 //! random number), RFC 8032 (Ed25519).
+
+mod cosign;
+mod password;
 
 use std::fmt;
 use std::fs::File;
@@ -12,6 +15,9 @@ use ed25519_dalek::pkcs8::DecodePrivateKey as _;
 use gybe_core::trust::{KeyError, PublicKey};
 use p256::ecdsa::signature::Signer as _;
 use zeroize::Zeroizing;
+
+use cosign::LockedError;
+use password::Password;
 
 /// How long a key file may be, in bytes.
 const FILE_LEN_MAX: u64 = 16 * 1024;
@@ -31,7 +37,8 @@ enum Secret {
 }
 
 impl PrivateKey {
-    /// Reads a key from a file.
+    /// Reads a key from a file. The password of one of cosign's is the variable
+    /// `COSIGN_PASSWORD`, or is asked for on the terminal.
     ///
     /// # Errors
     /// [`PrivateKeyError`] names the file.
@@ -43,10 +50,10 @@ impl PrivateKey {
         if pem.len() as u64 > FILE_LEN_MAX {
             return Err(at(Cause::TooLong));
         }
-        Self::from_pem(&pem).map_err(at)
+        Self::from_pem(&pem, &|| password::of(path)).map_err(at)
     }
 
-    pub(crate) fn from_pem(pem: &str) -> Result<Self, Cause> {
+    pub(crate) fn from_pem(pem: &str, password: Password<'_>) -> Result<Self, Cause> {
         let pem = match pem.split_once(PARAMETERS.0) {
             Some((_, rest)) => rest.split_once(PARAMETERS.1).ok_or(Cause::Pem)?.1,
             None => pem,
@@ -55,22 +62,27 @@ impl PrivateKey {
             pem_rfc7468::decode_vec(pem.trim().as_bytes()).map_err(|_| Cause::Pem)?;
         let der = Zeroizing::new(der);
         match label {
-            "PRIVATE KEY" => {
-                if let Ok(key) = p256::SecretKey::from_pkcs8_der(&der) {
-                    Self::p256(&key)
-                } else if let Ok(key) = ed25519_dalek::SigningKey::from_pkcs8_der(&der) {
-                    Self::ed25519(key)
-                } else {
-                    Err(Cause::Unsupported)
-                }
-            }
+            "PRIVATE KEY" => Self::from_pkcs8(&der),
             "EC PRIVATE KEY" => {
                 let key = p256::SecretKey::from_sec1_der(&der).map_err(|_| Cause::Unsupported)?;
                 Self::p256(&key)
             }
+            label if cosign::LABELS.contains(&label) => {
+                Self::from_pkcs8(&cosign::unlock(&der, password)?)
+            }
             label if label.contains("ENCRYPTED") => Err(Cause::Encrypted),
             label if label.contains("PUBLIC") => Err(Cause::Public),
             _ => Err(Cause::Unsupported),
+        }
+    }
+
+    fn from_pkcs8(der: &[u8]) -> Result<Self, Cause> {
+        if let Ok(key) = p256::SecretKey::from_pkcs8_der(der) {
+            Self::p256(&key)
+        } else if let Ok(key) = ed25519_dalek::SigningKey::from_pkcs8_der(der) {
+            Self::ed25519(key)
+        } else {
+            Err(Cause::Unsupported)
         }
     }
 
@@ -128,6 +140,8 @@ pub(crate) enum Cause {
     Pem,
     #[error("encrypted; decrypt it first, as with: openssl pkey -in FILE -out PLAIN.pem")]
     Encrypted,
+    #[error(transparent)]
+    Locked(#[from] LockedError),
     #[error("a public key where a private key belongs")]
     Public,
     #[error("neither an EC P-256 key nor an Ed25519 key")]

@@ -1,67 +1,38 @@
-//! `gybe-publish seal`: one image in, one release out.
+//! `gybe-publish seal`: one image or root file system in, one release out.
 //!
 //! Image → tree → root target → its root hash → boot target → packs, recipe, configuration,
 //! manifest. Each byte of the image is read from its layer once and hashed once more as it is
-//! packed; nothing of it stays in memory.
+//! packed; nothing of it stays in memory. What an earlier release has packed is referred to.
 
+mod base;
 mod document;
 mod error;
+mod input;
 mod microshift;
 mod progress;
+mod report;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use gybe_core::digest::Digest;
 use gybe_core::install::needed_blocks;
 use gybe_core::manifest::{ANNOTATION_LEN_MAX, RELEASE_TYPE};
-use gybe_core::recipe::PackId;
-use gybe_image::bootc::{self, Labels};
+use gybe_image::base::Base;
 use gybe_image::fat::SectorLen;
-use gybe_image::image::{Image, platform};
-use gybe_image::layers::{self, Options};
+use gybe_image::image::platform;
 use gybe_image::pack::{Done, Packer};
 use gybe_image::{boot, erofs};
-use gybe_oci::{BlobWriter, Descriptor, Layout, LayoutWriter, Transport};
-use serde::Serialize;
+use gybe_oci::{BlobWriter, Descriptor, LayoutWriter, Transport};
 
 use crate::cli::Seal;
-use crate::output;
-use crate::sign::{self, Signed};
-use document::Facts;
+use crate::sign;
+use base::Earlier;
+use document::{Facts, Pack};
 pub use error::SealError;
+use input::{Boot, Source};
 use progress::Bars;
-
-/// The version of the JSON report.
-const REPORT_VERSION: u32 = 1;
-
-/// The number of the only pack of a release that builds on no other.
-const FIRST_PACK: PackId = PackId(0);
+use report::{PackReport, Sealed};
 
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Report<'a> {
-    version: u32,
-    digest: String,
-    root_hash: String,
-    source_digest: String,
-    sequence: u64,
-    kernel: &'a str,
-    targets: Vec<TargetReport<'a>>,
-    recipe_bytes: u64,
-    pack_bytes: u64,
-    pack_frames: usize,
-    signatures: &'a [Signed],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct TargetReport<'a> {
-    name: &'a str,
-    bytes: u64,
-    root_hash: String,
-}
 
 /// Runs the verb.
 pub fn run(arguments: &Seal) -> Result<(), SealError> {
@@ -72,35 +43,26 @@ pub fn run(arguments: &Seal) -> Result<(), SealError> {
         return Err(SealError::Output { name: arguments.output.to_string() });
     }
     let keys = sign::read_keys(&arguments.signing)?;
-    let layout = Layout::open(&arguments.image)?;
-    let arch = arguments.arch.as_deref();
-    let image = Image::open(&layout, arguments.image.tag.as_deref(), arch)?;
-    let architecture = image.config.platform.architecture.clone();
+    let source = Source::open(arguments)?;
+    let earlier = Earlier::open(arguments, source.architecture())?;
+    let base = earlier.as_ref().map(|earlier| &earlier.base);
 
     let bars = Bars::new();
-    let (tree, spool) = layers::load(&layout, &image, &Options::default(), &|progress| {
-        bars.layers(progress.done, progress.total);
-    })?;
-    let parts = bootc::Image {
-        tree: &tree,
-        contents: &spool,
-        architecture: &architecture,
-        labels: &image.config.labels,
-    };
-    let wanted = arch.map_or_else(|| architecture.clone(), |arch| platform(arch).architecture);
-    let labels = if arguments.allow_unlabelled { Labels::Optional } else { Labels::Required };
-    let bootable = bootc::check(parts, &wanted, labels)?;
-    let microshift = microshift::version(&tree, &spool, &architecture)?;
+    let input = source.read(&bars)?;
+    let (tree, spool, architecture) = (&input.tree, &input.contents, &input.architecture);
+    let microshift = microshift::version(tree, spool, architecture)?;
 
     let writer = LayoutWriter::open(&arguments.output.path)?;
-    let mut packer = Packer::new(FIRST_PACK, writer.blob()?, arguments.level);
-    let root = erofs::layout(&tree)?;
+    let mut packer = Packer::new(base, writer.blob()?, arguments.level)?;
+    let root = erofs::layout(tree)?;
     bars.target("root", root.blocks());
-    let root_hash = packer.add(&root, &spool, &mut |blocks| bars.packed(blocks))?.root_hash;
-    let boot = boot::layout(&bootable, &root_hash, SectorLen::B512)?;
-    bars.target("boot", boot.blocks());
-    packer.add(&boot, &spool, &mut |blocks| bars.packed(blocks))?;
-    let command_line = boot::command_line(&bootable, &root_hash)?;
+    let root_hash = packer.add(&root, spool, &mut |blocks| bars.packed(blocks))?.root_hash;
+    if let Boot::Target(bootable) = &input.boot {
+        let boot = boot::layout(bootable, &root_hash, SectorLen::B512)?;
+        bars.target("boot", boot.blocks());
+        packer.add(&boot, spool, &mut |blocks| bars.packed(blocks))?;
+    }
+    let command_line = boot::command_line(input.boot.kargs(), &root_hash)?;
     let done = packer.finish()?;
     bars.finish();
 
@@ -108,14 +70,14 @@ pub fn run(arguments: &Seal) -> Result<(), SealError> {
         compatible: &arguments.compatible,
         version: &arguments.version,
         rollback_index: arguments.rollback_index,
-        sequence: sequence(arguments.sequence)?,
-        architecture: &architecture,
-        source_digest: image.resolved.descriptor.digest,
+        sequence: sequence(arguments.sequence, base)?,
+        architecture,
+        source_digest: input.source_digest,
         command_line: &command_line,
-        kernel: &bootable.kernel_version,
+        kernel: input.boot.kernel_version(),
         microshift: microshift.as_deref(),
     };
-    let sealed = write(&writer, done, &facts, arguments, root_hash)?;
+    let sealed = write(&writer, earlier.as_ref(), done, &facts, arguments)?;
     let signed = if keys.is_empty() {
         Vec::new()
     } else {
@@ -127,7 +89,7 @@ pub fn run(arguments: &Seal) -> Result<(), SealError> {
             &arguments.signing,
         )?
     };
-    report(&sealed, &facts, &signed, arguments.json)
+    sealed.report(&facts, base, &signed, arguments.json)
 }
 
 /// What stands in an annotation that devices read.
@@ -139,43 +101,50 @@ fn check_name(option: &'static str, name: &str) -> Result<(), SealError> {
     Err(SealError::Name { option, name: name.to_owned() })
 }
 
-/// Seconds since 1970, unless a number was given.
-fn sequence(given: Option<u64>) -> Result<u64, SealError> {
-    match given {
-        Some(sequence) => Ok(sequence),
-        None => SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map(|since| since.as_secs())
-            .map_err(|_| SealError::Clock),
+/// Seconds since 1970, unless a number was given, and above the base's.
+fn sequence(given: Option<u64>, base: Option<&Base>) -> Result<u64, SealError> {
+    if let Some(sequence) = given {
+        return Ok(sequence);
     }
-}
-
-/// A release in a layout.
-struct Sealed {
-    descriptor: Descriptor,
-    root_hash: Digest,
-    targets: Vec<(String, u64, Digest)>,
-    recipe_len: u64,
-    pack_len: u64,
-    pack_frames: usize,
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| SealError::Clock)?;
+    Ok(now.as_secs().max(base.map_or(0, |base| base.sequence.saturating_add(1))))
 }
 
 /// Writes what describes the packs, last the manifest, and lists it.
 fn write(
     writer: &LayoutWriter,
-    done: Done<BlobWriter<'_>>,
+    earlier: Option<&Earlier>,
+    done: Done<'_, BlobWriter<'_>>,
     facts: &Facts<'_>,
     arguments: &Seal,
-    root_hash: Digest,
 ) -> Result<Sealed, SealError> {
-    let Done { targets, frames, recipe, out } = done;
-    let (pack_digest, pack_len) = out.finish()?;
-    let (recipe_digest, recipe_len) = writer.write_blob(&recipe.bytes)?;
-    let packs = [document::Pack { id: FIRST_PACK, frames: frames.len(), len: pack_len }];
-    let config = document::config(facts, &targets, &packs, &recipe)?;
-    let (config_digest, config_len) = writer.write_blob(&config)?;
-    let layers = [(recipe_digest, recipe_len), (pack_digest, pack_len)];
-    let manifest = document::manifest(facts, root_hash, (config_digest, config_len), &layers)?;
+    let Done { targets, kept, new, recipe, repacked, shares, out } = done;
+    let mut packs = Vec::new();
+    for pack in kept {
+        let (id, digest, len) = (pack.id, pack.digest(), pack.len());
+        // The base may have been damaged since it was made, and nobody would notice but devices.
+        pack.verify()?;
+        if let Some(earlier) = earlier {
+            writer.copy_blob(&earlier.layout, &digest, len)?;
+        }
+        packs.push(Pack { id, digest, len, frames: pack.frames.len(), groups: &pack.groups });
+    }
+    let earlier_packs = packs.len();
+    let mut next_pack = u32::from(new.id.0);
+    if !new.frames.is_empty() {
+        let (digest, len) = out.finish()?;
+        let (frames, groups) = (new.frames.len(), &new.groups[..]);
+        packs.push(Pack { id: new.id, digest, len, frames, groups });
+        next_pack = next_pack.saturating_add(1);
+    }
+    let recipe_blob = writer.write_blob(&recipe.bytes)?;
+    let config = document::config(facts, &targets, &packs, next_pack, &recipe)?;
+    let config_blob = writer.write_blob(&config)?;
+    let root_hash = targets.first().map(|root| root.root_hash).ok_or(SealError::NoTarget)?;
+    let layers: Vec<_> =
+        std::iter::once(recipe_blob).chain(packs.iter().map(|it| (it.digest, it.len))).collect();
+    let manifest = document::manifest(facts, root_hash, config_blob, &layers)?;
+    let (_, recipe_len) = recipe_blob;
     check(&manifest, &config, recipe_len, arguments)?;
     let (digest, len) = writer.write_blob(&manifest)?;
     let mut descriptor = Descriptor::new(MANIFEST_TYPE, digest, len);
@@ -183,8 +152,9 @@ fn write(
     descriptor.platform = Some(platform(facts.architecture));
     writer.list(&descriptor, arguments.output.tag.as_deref())?;
     let targets = targets.into_iter().map(|it| (it.name, it.size, it.root_hash)).collect();
-    let pack_frames = frames.len();
-    Ok(Sealed { descriptor, root_hash, targets, recipe_len, pack_len, pack_frames })
+    let packs = packs.iter().enumerate().map(|(at, it)| PackReport::of(it, at >= earlier_packs));
+    let packs = packs.collect();
+    Ok(Sealed { descriptor, root_hash, targets, recipe_len, packs, shares, repacked })
 }
 
 /// Reads back what was written as a device will, so that nothing is published that none accepts,
@@ -209,44 +179,6 @@ fn check(
         }
         _ => Ok(()),
     }
-}
-
-fn report(
-    sealed: &Sealed,
-    facts: &Facts<'_>,
-    signed: &[Signed],
-    json: bool,
-) -> Result<(), SealError> {
-    let digest = sealed.descriptor.digest;
-    if json {
-        let targets = sealed.targets.iter().map(|(name, bytes, root_hash)| TargetReport {
-            name,
-            bytes: *bytes,
-            root_hash: root_hash.hex().to_string(),
-        });
-        return Ok(output::json(&Report {
-            version: REPORT_VERSION,
-            digest: digest.to_string(),
-            root_hash: sealed.root_hash.hex().to_string(),
-            source_digest: facts.source_digest.to_string(),
-            sequence: facts.sequence,
-            kernel: facts.kernel,
-            targets: targets.collect(),
-            recipe_bytes: sealed.recipe_len,
-            pack_bytes: sealed.pack_len,
-            pack_frames: sealed.pack_frames,
-            signatures: signed,
-        })?);
-    }
-    output::data(format_args!("release    {digest}"));
-    output::data(format_args!("root hash  {}", sealed.root_hash.hex()));
-    for (name, bytes, _) in &sealed.targets {
-        output::data(format_args!("{name:<10} {bytes} bytes"));
-    }
-    output::data(format_args!("pack       {} bytes", sealed.pack_len));
-    output::data(format_args!("recipe     {} bytes", sealed.recipe_len));
-    output::data(format_args!("signatures {}", signed.len()));
-    Ok(())
 }
 
 #[cfg(test)]

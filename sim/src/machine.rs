@@ -1,5 +1,6 @@
 //! A device whose partitions and boot environment are files below one folder, and its power button.
 
+mod bare;
 mod environment;
 mod slot;
 
@@ -12,6 +13,7 @@ use gybe_core::slot::Slot;
 use toml::{Table, Value};
 
 use crate::player::{self, Played, Stored};
+pub use bare::UnusableTrailer;
 use environment::{AnyEnvironment, CutWrites};
 pub use slot::Unloadable;
 
@@ -135,10 +137,14 @@ impl Machine {
     fn load(&self, slot: Slot) -> Result<String, Unloadable> {
         let path = |keys| self.text(keys).map(|text| self.path(text)).map_err(Unloadable::Machine);
         let (boot, root) = match slot {
-            Slot::A => (path("slot.a.boot")?, path("slot.a.root")?),
-            Slot::B => (path("slot.b.boot")?, path("slot.b.root")?),
+            Slot::A => (path("slot.a.boot"), path("slot.a.root")?),
+            Slot::B => (path("slot.b.boot"), path("slot.b.root")?),
         };
-        slot::load(&boot, &root)
+        // Slots without a boot target belong to a loader that brings its own kernel.
+        match boot {
+            Ok(boot) => slot::load(&boot, &root),
+            Err(_) => slot::load_bare(&root),
+        }
     }
 
     fn environment(&self, cut: &CutWrites) -> Result<AnyEnvironment, MachineError> {

@@ -65,10 +65,29 @@ tries = 7
     let config = load(IMAGE, Some(local)).unwrap();
     assert_eq!(config.reference.as_deref(), Some("oci:/srv/releases:beta"));
     assert_eq!(config.b.root, Path::new("/dev/sdb2"));
-    assert_eq!(config.b.boot, Path::new("/dev/boot_b"));
+    assert_eq!(config.b.boot.as_deref(), Some(Path::new("/dev/boot_b")));
     let fw_env = "/etc/fw_env.config".into();
     assert_eq!(config.bootloader, Bootloader::UbootRedundant { fw_env });
     assert_eq!(config.tries, 7);
+}
+
+#[test]
+fn slots_have_a_boot_partition_both_or_neither() {
+    let without = |names: &[&str]| {
+        let line =
+            |line: &&str| names.iter().all(|name| !line.contains(&format!("/dev/boot_{name}")));
+        IMAGE.lines().filter(line).map(|line| format!("{line}\n")).collect::<String>()
+    };
+    let config = load(&without(&["a", "b"]), None).unwrap();
+    for slot in Slot::ALL {
+        assert_eq!(config.slot(slot).target("boot"), None);
+        let names: Vec<_> = config.slot(slot).all().map(|(name, _)| name).collect();
+        assert_eq!(names, ["root"]);
+    }
+    for name in ["a", "b"] {
+        let why = load(&without(&[name]), None).unwrap_err().to_string();
+        assert!(why.contains(&format!("slot.{name}.boot is not set")), "{why}");
+    }
 }
 
 #[test]

@@ -17,12 +17,13 @@ use nix::libc::{O_DIRECT, O_EXCL};
 use super::direct::Direct;
 use super::identity::Identity;
 use super::mounts::Mounts;
+use super::write_back::WriteBack;
 
 /// A target of the inactive slot, held open for nobody else.
 ///
 /// Files are never grown: what does not fit is an error.
 #[derive(Debug)]
-pub struct Partition(Medium);
+pub struct Partition(Medium, WriteBack);
 
 impl Partition {
     /// Opens what lies at `path` for writing, unless it is mounted, held by somebody, or one of
@@ -63,7 +64,7 @@ impl Partition {
             }
             Err(TryLockError::Error(cause)) => return Err(open_error(cause)),
         }
-        Medium::new(file, path).map(Self)
+        Ok(Self(Medium::new(file, path)?, WriteBack::default()))
     }
 
     /// Which medium this is.
@@ -88,11 +89,14 @@ impl ReadBlocks for Partition {
 impl WriteBlocks for Partition {
     fn write(&mut self, index: BlockIndex, blocks: &[Block]) -> Result<(), PartitionError> {
         let offset = self.0.offset(index, blocks.len())?;
-        let written = self.0.file.write_all_at(blocks.as_flattened(), offset);
+        let bytes = blocks.as_flattened();
+        let written = self.0.file.write_all_at(bytes, offset);
         written.map_err(|cause| PartitionError::Write {
             place: self.0.place(index, blocks.len()),
             cause,
-        })
+        })?;
+        self.1.wrote(&self.0.file, offset, bytes.len() as u64);
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), PartitionError> {

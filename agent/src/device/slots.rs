@@ -56,7 +56,8 @@ impl Slots {
         if !root.is_host() {
             let below = |slot| {
                 let SlotPaths { root: root_path, boot } = config.slot(slot);
-                SlotPaths { root: root.path(root_path), boot: root.path(boot) }
+                let boot = boot.as_ref().map(|boot| root.path(boot));
+                SlotPaths { root: root.path(root_path), boot }
             };
             let paths = PerSlot { a: below(Slot::A), b: below(Slot::B) };
             return Ok(Self { running: line.slot.map(|slot| running(slot, line)), paths });
@@ -68,7 +69,8 @@ impl Slots {
             let SlotPaths { root, boot } = config.slot(slot);
             // Without a slot that runs, the disk we run on is not the one to look at.
             let disk = line.slot.and(disk);
-            Ok(SlotPaths { root: locate(&sysfs, root, disk)?, boot: locate(&sysfs, boot, disk)? })
+            let locate = |path: &PathBuf| locate(&sysfs, path, disk);
+            Ok(SlotPaths { root: locate(root)?, boot: boot.as_ref().map(locate).transpose()? })
         };
         let paths = PerSlot { a: resolve(Slot::A)?, b: resolve(Slot::B)? };
         let proven = proven_slot(&paths, &below)?;
@@ -308,8 +310,8 @@ mod tests {
     #[test]
     fn the_running_slot_is_never_the_one_to_write() {
         let paths = PerSlot {
-            a: SlotPaths { root: "/a".into(), boot: "/a".into() },
-            b: SlotPaths { root: "/b".into(), boot: "/b".into() },
+            a: SlotPaths { root: "/a".into(), boot: None },
+            b: SlotPaths { root: "/b".into(), boot: None },
         };
         let mut slots = Slots { running: None, paths };
         assert!(matches!(slots.inactive(None), Err(SlotsError::NoneRuns)));

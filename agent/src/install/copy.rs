@@ -1,6 +1,7 @@
-//! What the slots have already: one thread finds and reads it, this one hashes and writes it.
+//! What the slots have already: one thread finds and reads it, others hash it and write it.
 
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
@@ -8,15 +9,17 @@ use gybe_core::block::{Block, BlockIndex, ReadBlocks as _};
 use gybe_core::chunk::{self, Checked, TargetIndex};
 use gybe_core::install::Install;
 
+use super::intake::Intake;
 use super::likely::Likely;
 use super::lookup::Pass;
 use super::origin::Origin;
 use super::recipe::{Item, Numbered, Recipe, RecipePart};
-use super::{Chunks, InstallError, Phase, Progress, Tally, bytes, make_room};
+use super::{Chunks, InstallError, Phase, Progress, Tally, WRITERS_MAX, bytes, make_room};
+use crate::cores::Cores;
 use crate::device::partition::{Partition, RunningPartition};
 
-/// How many chunks may wait to be written: 4 of at most 1 MiB.
-const QUEUE: usize = 4;
+/// How many chunks may wait to be hashed: of at most 1 MiB each.
+const QUEUE: usize = 1;
 
 /// What was found out about a part of a target.
 enum Found {
@@ -55,59 +58,88 @@ pub(super) fn run(
             let mut finder = Finder { recipe, origin, likely, inactive, send, blocks };
             finder.run()
         });
-        let written = write(install, &receive, &spent, tally, progress);
-        // Lets the finder end when writing did not go well.
-        drop(receive);
+        let slot =
+            Mutex::new(Slot { install, tally, progress, missing: Chunks::default(), done: 0 });
+        let intake = Intake::new(receive);
+        let writers = Cores::of_this_machine().at_most(WRITERS_MAX);
+        let written = writers.all(|| write(&intake, &spent, &slot));
         let found = finder.join().unwrap_or(Err(InstallError::ThreadEnded));
-        written.and_then(|missing| found.map(|()| missing))
+        let slot = slot.into_inner().map_err(|_| InstallError::ThreadEnded)?;
+        written.and(found).map(|()| slot.missing)
     })
 }
 
+/// What is written to, by one thread at a time.
+struct Slot<'s, 'm> {
+    install: &'s mut Install<'m, Partition>,
+    tally: &'s mut Tally,
+    progress: &'s Progress<'s>,
+    missing: Chunks,
+    done: u64,
+}
+
+/// Hashes what was found, at the same time as others do, and writes it when they do not.
 fn write(
-    install: &mut Install<'_, Partition>,
-    receive: &Receiver<Found>,
+    intake: &Intake<Found>,
     spent: &Sender<Vec<Block>>,
-    tally: &mut Tally,
-    progress: &Progress<'_>,
-) -> Result<Chunks, InstallError> {
-    let mut missing = Chunks::default();
-    let mut done = 0;
-    for found in receive {
-        let len = match found {
+    slot: &Mutex<Slot<'_, '_>>,
+) -> Result<(), InstallError> {
+    while let Some(found) = intake.next() {
+        let checked = match &found {
+            Found::Copy(chunk, blocks) => Checked::new(chunk.place, blocks),
+            Found::Zeros { .. } | Found::Right(_) | Found::Missing(_) => None,
+        };
+        let mut slot = slot.lock().map_err(|_| InstallError::ThreadEnded)?;
+        if let Err(cause) = slot.take(&found, checked.as_ref()) {
+            drop(slot);
+            // Lets the others end, and the finder.
+            intake.close();
+            return Err(cause);
+        }
+        drop(slot);
+        if let Found::Copy(_, blocks) = found {
+            // The finder may be through already: then it needs no buffer any more.
+            let _ = spent.send(blocks);
+        }
+    }
+    Ok(())
+}
+
+impl Slot<'_, '_> {
+    /// Writes what was found, or notes that it was not.
+    fn take(&mut self, found: &Found, checked: Option<&Checked<'_>>) -> Result<(), InstallError> {
+        let count = match found {
             Found::Zeros { target, start, count } => {
-                let written = install.zero(target, start, count)?;
-                tally.written_bytes += bytes(u64::from(written));
-                tally.zero_bytes += bytes(u64::from(count));
-                count
+                let written = self.install.zero(*target, *start, *count)?;
+                self.tally.written_bytes += bytes(u64::from(written));
+                self.tally.zero_bytes += bytes(u64::from(*count));
+                *count
             }
             Found::Right(chunk) => {
-                tally.skipped_bytes += bytes(u64::from(chunk.place.count));
+                self.tally.skipped_bytes += bytes(u64::from(chunk.place.count));
                 chunk.place.count
             }
-            Found::Copy(chunk, blocks) => {
-                match Checked::new(chunk.place, &blocks) {
-                    Some(checked) => {
-                        install.write(&checked)?;
-                        let len = bytes(u64::from(chunk.place.count));
-                        tally.copied_bytes += len;
-                        tally.written_bytes += len;
-                    }
+            Found::Copy(chunk, _) => {
+                if let Some(checked) = checked {
+                    self.install.write(checked)?;
+                    let len = bytes(u64::from(chunk.place.count));
+                    self.tally.copied_bytes += len;
+                    self.tally.written_bytes += len;
+                } else {
                     // The running slot does not hold what its trailer says.
-                    None => missing.insert(chunk.number),
+                    self.missing.insert(chunk.number);
                 }
-                // The finder may be through already: then it needs no buffer any more.
-                let _ = spent.send(blocks);
                 chunk.place.count
             }
             Found::Missing(chunk) => {
-                missing.insert(chunk.number);
+                self.missing.insert(chunk.number);
                 chunk.place.count
             }
         };
-        done += bytes(u64::from(len));
-        progress(Phase::Copy, done, tally.total_bytes);
+        self.done += bytes(u64::from(count));
+        (self.progress)(Phase::Copy, self.done, self.tally.total_bytes);
+        Ok(())
     }
-    Ok(missing)
 }
 
 struct Finder<'f, 't> {

@@ -46,6 +46,12 @@ pub enum InstallError {
         /// Its name.
         name: String,
     },
+    /// A partition for which the release has no target.
+    #[error("release has no target {name:?}, for which this device has a partition in each slot")]
+    MissingTarget {
+        /// Its name.
+        name: &'static str,
+    },
     /// There are more signatures than a trailer holds.
     #[error("signatures are {len} bytes, limit {limit}")]
     Signatures {
@@ -77,6 +83,9 @@ pub enum InstallError {
     /// The recipe is shorter than it says.
     #[error("recipe ends early")]
     RecipeEnds,
+    /// The recipe in the slot is another one than a moment ago.
+    #[error("recipe: the slot gave other pages than before")]
+    RecipeChanged,
     /// A frame's stored bytes are not the signed ones. They were not decoded.
     #[error("pack {pack}: frame {frame} is damaged: digest does not match")]
     Frame {

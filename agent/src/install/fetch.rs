@@ -1,43 +1,29 @@
 //! What is in no slot: fetched frame by frame. One thread reads and authenticates frames, one
-//! decodes them, this one hashes their chunks and writes them. Nothing is decoded that was not
+//! decodes them, others hash their chunks and write them. Nothing is decoded that was not
 //! authenticated, and nothing is decoded to more than the signed recipe says.
 
-use std::collections::HashMap;
 use std::io;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use gybe_core::block::Block;
-use gybe_core::chunk::{Checked, Place, TargetIndex};
-use gybe_core::config::Config;
+use gybe_core::chunk::Checked;
 use gybe_core::digest::Digest;
 use gybe_core::install::Install;
-use gybe_core::recipe::{Codec, Frame, FrameIndex, PackId, RecipeError};
+use gybe_core::recipe::{Codec, FrameHeader, PackId, RecipeError, WINDOW_LEN_MAX};
 use gybe_oci::Blob;
 use zstd::bulk::Decompressor;
 
-use super::frame_header::{FrameHeader, WINDOW_LEN_MAX};
-use super::recipe::{Item, ReadRecipe, Recipe, RecipePart};
-use super::{Chunks, InstallError, Job, Phase, Progress, Tally, bytes, make_room};
+use super::intake::Intake;
+use super::recipe::{Recipe, RecipePart};
+use super::wanted::{self, Wanted};
+use super::{Chunks, InstallError, Job, Phase, Progress, Tally, WRITERS_MAX, make_room};
+use crate::cores::Cores;
 use crate::device::partition::Partition;
 
-/// How many frames may wait between two threads: at most 1 MiB each.
+/// How many frames may wait to be decoded: at most 1 MiB each. Decoded ones wait for nothing.
 const QUEUE: usize = 1;
-
-/// How many chunks outside the first target are remembered, so that one that both have is fetched
-/// once. Others are fetched twice.
-const TWINS_MAX: usize = 4096;
-
-/// A frame to be fetched, and what of it belongs where.
-#[derive(Debug)]
-pub(super) struct Wanted {
-    /// Number of the pack in the configuration.
-    pub(super) pack: usize,
-    /// The frame.
-    pub(super) frame: Frame,
-    /// The places, and where in the decoded frame their blocks begin.
-    pub(super) places: Vec<(Place, usize)>,
-}
 
 /// Finds every pack of the release: one that is missing or of another length is better known
 /// before the slot is cleared.
@@ -63,12 +49,12 @@ pub(super) fn run(
     let config = job.release.config();
     thread::scope(|scope| {
         let (to_decoder, authenticated) = sync_channel(QUEUE);
-        let (to_writer, decoded) = sync_channel(QUEUE);
+        let (to_writer, decoded) = sync_channel(0);
         // Buffers go back to where they came from: the number of them stays what it is.
         let (spent_bytes, free_bytes) = channel();
         let (spent_blocks, free_blocks) = channel();
         let reader = scope.spawn(move || {
-            let ended = wanted(recipe, config, missing, |frame| {
+            let ended = wanted::each(recipe, config, missing, |frame| {
                 let buffer = free_bytes.try_recv().unwrap_or_default();
                 let bytes = read(packs.get(frame.pack), &frame, buffer)?;
                 to_decoder.send((frame, bytes)).map_err(|_| InstallError::ThreadEnded)
@@ -78,8 +64,10 @@ pub(super) fn run(
         });
         let decoder =
             scope.spawn(move || decode(&authenticated, &to_writer, &spent_bytes, &free_blocks));
-        let written = write(install, &decoded, &spent_blocks, tally, progress);
-        drop(decoded);
+        let slot = Mutex::new(Slot { install, tally, progress });
+        let intake = Intake::new(decoded);
+        let writers = Cores::of_this_machine().at_most(WRITERS_MAX);
+        let written = writers.all(|| write(&intake, &spent_blocks, &slot, packs));
         let decoder = decoder.join().unwrap_or(Err(InstallError::ThreadEnded));
         let reader = reader.join().unwrap_or(Err(InstallError::ThreadEnded));
         // The earliest cause in the line of threads comes first.
@@ -87,83 +75,8 @@ pub(super) fn run(
     })
 }
 
-/// Gives each frame that has something in `missing`, pack by pack in the order of the targets.
-pub(super) fn wanted<S: ReadRecipe>(
-    recipe: &mut Recipe<'_, S>,
-    config: &Config<'_>,
-    missing: &mut Chunks,
-    mut give: impl FnMut(Wanted) -> Result<(), InstallError>,
-) -> Result<(), InstallError> {
-    let mut twins = twins(recipe, config, missing)?;
-    for (pack, id) in config.packs.iter().map(|pack| pack.id).enumerate() {
-        let mut open: Option<(FrameIndex, Vec<(Place, usize)>)> = None;
-        let mut close = |recipe: &mut Recipe<'_, S>, open: Option<(FrameIndex, Vec<_>)>| {
-            let Some((frame, places)) = open else { return Ok(()) };
-            let frame = recipe.frame(id, frame)?;
-            for (place, block) in &places {
-                fits(place, *block, &frame)?;
-            }
-            give(Wanted { pack, frame, places })
-        };
-        let mut cursor = super::recipe::Cursor::default();
-        while let Some(item) = recipe.next(&mut cursor)? {
-            let Item::Chunk(found) = item else { continue };
-            let stored = found.chunk.stored;
-            if stored.pack != id || !missing.remove(found.number) {
-                continue;
-            }
-            if open.as_ref().is_some_and(|(frame, _)| *frame != stored.frame) {
-                close(recipe, open.take())?;
-            }
-            let (_, places) = open.get_or_insert((stored.frame, Vec::new()));
-            places.push((found.place, usize::from(stored.block)));
-            if found.place.target == TargetIndex(0)
-                && let Some((number, twin)) = twins.remove(&found.place.digest)
-                && missing.remove(number)
-            {
-                places.push((twin, usize::from(stored.block)));
-            }
-        }
-        close(recipe, open)?;
-    }
-    if missing.len() > 0 {
-        // Chunks in packs that the configuration does not list.
-        let frame = FrameIndex(0);
-        return Err(RecipeError::NoFrame { pack: PackId(u16::MAX), frame }.into());
-    }
-    Ok(())
-}
-
-/// The missing chunks of all targets but the first, by digest.
-fn twins<S: ReadRecipe>(
-    recipe: &mut Recipe<'_, S>,
-    config: &Config<'_>,
-    missing: &Chunks,
-) -> Result<HashMap<Digest, (usize, Place)>, InstallError> {
-    let mut twins = HashMap::new();
-    if config.targets.len() < 2 {
-        return Ok(twins);
-    }
-    recipe.walk(|item| {
-        if let Item::Chunk(found) = item
-            && found.place.target != TargetIndex(0)
-            && missing.contains(found.number)
-            && twins.len() < TWINS_MAX
-        {
-            twins.insert(found.place.digest, (found.number, found.place));
-        }
-        Ok::<(), InstallError>(())
-    })?;
-    Ok(twins)
-}
-
-fn fits(place: &Place, block: usize, frame: &Frame) -> Result<(), InstallError> {
-    let end = u32::try_from(block).unwrap_or(u32::MAX).saturating_add(place.count);
-    let blocks = frame.record.blocks;
-    if end > blocks { Err(RecipeError::BeyondFrame { end, blocks }.into()) } else { Ok(()) }
-}
-
-/// Reads the stored bytes of a frame into `buffer` and compares their digest.
+/// Reads the stored bytes of a frame into `buffer` and compares their digest, unless they are what
+/// is written: then the digests of its chunks say as much, and hashing it twice would say no more.
 fn read(
     pack: Option<&Blob>,
     wanted: &Wanted,
@@ -183,7 +96,7 @@ fn read(
     let read = pack.read_at(wanted.frame.offset, &mut buffer);
     read.map_err(|cause| InstallError::Source { digest, cause })?;
     let frame = wanted.frame.index.0;
-    let right = Digest::of(&buffer) == record.digest;
+    let right = record.codec == Codec::Stored || Digest::of(&buffer) == record.digest;
     right.then_some(buffer).ok_or(InstallError::Frame { pack: digest, frame })
 }
 
@@ -236,30 +149,64 @@ fn check_header(frame: u32, stored: &[u8], len: usize) -> Result<(), InstallErro
     Ok(())
 }
 
+/// What is written to, by one thread at a time.
+struct Slot<'s, 'm> {
+    install: &'s mut Install<'m, Partition>,
+    tally: &'s mut Tally,
+    progress: &'s Progress<'s>,
+}
+
+/// Hashes decoded frames, at the same time as others do, and writes them when they do not.
 fn write(
-    install: &mut Install<'_, Partition>,
-    decoded: &Receiver<Decoded>,
+    intake: &Intake<Decoded>,
     spent: &Sender<Vec<Block>>,
-    tally: &mut Tally,
-    progress: &Progress<'_>,
+    slot: &Mutex<Slot<'_, '_>>,
+    packs: &[Blob],
 ) -> Result<(), InstallError> {
-    for (wanted, blocks) in decoded {
-        for (place, block) in &wanted.places {
-            let count = usize::try_from(place.count).unwrap_or(usize::MAX);
-            let chunk = blocks.get(*block..).and_then(|blocks| blocks.get(..count));
-            let checked = chunk.and_then(|blocks| Checked::new(*place, blocks));
-            let frame = wanted.frame.index.0;
-            let checked = checked.ok_or(InstallError::Chunk { start: place.start, frame })?;
-            install.write(&checked)?;
-            let len = bytes(u64::from(place.count));
-            tally.unpacked_bytes += len;
-            tally.written_bytes += len;
+    while let Some((wanted, blocks)) = intake.next() {
+        let written = check(&wanted, &blocks, packs).and_then(|chunks| {
+            let mut slot = slot.lock().map_err(|_| InstallError::ThreadEnded)?;
+            slot.take(&wanted, &chunks)
+        });
+        if written.is_err() {
+            // Lets the others end, and whoever decodes for them.
+            intake.close();
+            return written;
         }
         let _ = spent.send(blocks);
-        tally.fetched_frames += 1;
-        tally.fetched(u64::from(wanted.frame.record.stored_len));
-        let before = tally.copied_bytes + tally.skipped_bytes + tally.zero_bytes;
-        progress(Phase::Fetch, before + tally.unpacked_bytes, tally.total_bytes);
     }
     Ok(())
+}
+
+/// What of a decoded frame is to be written, hashed.
+fn check<'b>(
+    wanted: &Wanted,
+    blocks: &'b [Block],
+    packs: &[Blob],
+) -> Result<Vec<Checked<'b>>, InstallError> {
+    let frame = wanted.frame.index.0;
+    let wrong = |start| match (wanted.frame.record.codec, packs.get(wanted.pack)) {
+        (Codec::Stored, Some(pack)) => InstallError::Frame { pack: pack.digest(), frame },
+        _ => InstallError::Chunk { start, frame },
+    };
+    let chunks = wanted.places.iter().map(|(place, block)| {
+        let count = usize::try_from(place.count).unwrap_or(usize::MAX);
+        let chunk = blocks.get(*block..).and_then(|blocks| blocks.get(..count));
+        let checked = chunk.and_then(|blocks| Checked::new(*place, blocks));
+        checked.ok_or_else(|| wrong(place.start))
+    });
+    chunks.collect()
+}
+
+impl Slot<'_, '_> {
+    fn take(&mut self, wanted: &Wanted, chunks: &[Checked<'_>]) -> Result<(), InstallError> {
+        for chunk in chunks {
+            self.install.write(chunk)?;
+        }
+        let tally = &mut *self.tally;
+        tally.count(wanted);
+        let before = tally.copied_bytes + tally.skipped_bytes + tally.zero_bytes;
+        (self.progress)(Phase::Fetch, before + tally.unpacked_bytes, tally.total_bytes);
+        Ok(())
+    }
 }

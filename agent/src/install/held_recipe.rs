@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use gybe_core::block::{BLOCK_LEN, ReadBlocks};
 use gybe_core::config::{CONFIG_LEN_MAX, Config};
+use gybe_core::recipe::Table;
 use gybe_core::trailer::{Part, PartName, Trailer};
 use gybe_core::version::Version;
 
 use super::InstallError;
-use super::recipe::{ReadRecipe as _, Recipe, RecipePart};
+use super::recipe::{self, Recipe, RecipePart};
 use crate::device::partition::RunningPartition;
 
 /// A recipe whose table was checked; its pages stay where they are.
@@ -46,10 +47,24 @@ impl HeldRecipe {
         Config::parse(&self.config, Version::ours()).map_err(|_| InstallError::RecipeEnds)
     }
 
+    /// The bytes of its table.
+    pub(super) fn table_bytes(&self) -> &[u8] {
+        &self.table
+    }
+
+    /// Its table.
+    pub(super) fn table(&self) -> Result<Table<'_>, InstallError> {
+        recipe::table(&self.config()?, &self.table, self.part.len)
+    }
+
+    /// Where its bytes lie.
+    pub(super) fn part(&self) -> Result<RecipePart, InstallError> {
+        Ok(RecipePart::new(RunningPartition::open(&self.path)?, self.part))
+    }
+
     /// Opens the recipe for reading.
     pub(super) fn open(&self) -> Result<Recipe<'_, RecipePart>, InstallError> {
-        let source = RecipePart::new(RunningPartition::open(&self.path)?, self.part);
-        Recipe::new(&self.config()?, &self.table, source)
+        Ok(Recipe::new(self.table()?, self.part()?))
     }
 
     /// How many chunks there are at most.

@@ -1,27 +1,29 @@
 //! A sorted table from keys to places, of bounded size.
 
+use gybe_core::digest::Digest;
+
 /// The most places that are held at once: 2 MiB of them.
 pub(super) const PLACES_MAX: usize = 1 << 17;
 
-/// A place in the running slot: a target's number and a block.
+/// A place in a slot: a number that says where to look, and a position there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Spot {
     packed: u64,
 }
 
 impl Spot {
-    const BLOCK_BITS: u32 = 48;
+    const POSITION_BITS: u32 = 48;
 
-    pub(super) const fn new(target: u16, block: u64) -> Self {
-        Self { packed: ((target as u64) << Self::BLOCK_BITS) | block }
+    pub(super) const fn new(medium: u16, position: u64) -> Self {
+        Self { packed: ((medium as u64) << Self::POSITION_BITS) | position }
     }
 
-    pub(super) fn target(self) -> usize {
-        usize::try_from(self.packed >> Self::BLOCK_BITS).unwrap_or(usize::MAX)
+    pub(super) fn medium(self) -> usize {
+        usize::try_from(self.packed >> Self::POSITION_BITS).unwrap_or(usize::MAX)
     }
 
-    pub(super) const fn block(self) -> u64 {
-        self.packed & ((1 << Self::BLOCK_BITS) - 1)
+    pub(super) const fn position(self) -> u64 {
+        self.packed & ((1 << Self::POSITION_BITS) - 1)
     }
 }
 
@@ -72,6 +74,12 @@ impl Lookup {
     }
 }
 
+/// A digest as the key of a table.
+pub(super) fn digest_key(digest: &Digest) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *digest.as_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,13 +87,13 @@ mod tests {
     #[test]
     fn every_place_of_a_key_is_found() {
         let mut lookup = Lookup::default();
-        for (key, target, block) in [(7, 1, 9), (3, 0, 1), (7, 0, 4), (u64::MAX, 3, 1 << 40)] {
-            lookup.push(key, Spot::new(target, block));
+        for (key, medium, position) in [(7, 1, 9), (3, 0, 1), (7, 0, 4), (u64::MAX, 3, 1 << 40)] {
+            lookup.push(key, Spot::new(medium, position));
         }
         lookup.sort();
-        let found: Vec<_> = lookup.find(7).map(|spot| (spot.target(), spot.block())).collect();
+        let found: Vec<_> = lookup.find(7).map(|spot| (spot.medium(), spot.position())).collect();
         assert_eq!(found, [(0, 4), (1, 9)]);
-        assert_eq!(lookup.find(u64::MAX).next().unwrap().block(), 1 << 40);
+        assert_eq!(lookup.find(u64::MAX).next().unwrap().position(), 1 << 40);
         assert_eq!(lookup.find(5).next(), None);
     }
 

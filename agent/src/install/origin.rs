@@ -13,8 +13,7 @@ use gybe_core::verity::{Geometry, HASHES_PER_BLOCK, superblock};
 use tracing::{debug, warn};
 
 use super::held_recipe::HeldRecipe;
-use super::lookup::{Lookup, Pass, Spot};
-use super::recipe::Item;
+use super::lookup::{Lookup, Pass, Spot, digest_key};
 use super::{InstallError, Job};
 use crate::config::SlotPaths;
 use crate::device::partition::RunningPartition;
@@ -51,8 +50,8 @@ impl Origin {
         let Some((slot, paths)) = job.running else {
             return Ok(Self { media: Vec::new(), index: Index::Nothing });
         };
-        let media =
-            vec![RunningPartition::open(&paths.root)?, RunningPartition::open(&paths.boot)?];
+        let media = paths.all().map(|(_, path)| RunningPartition::open(path));
+        let media = media.collect::<Result<_, _>>()?;
         let mut origin = Self { media, index: Index::Nothing };
         origin.index = match origin.recipe(paths) {
             Some(recipe) => Index::Recipe(recipe),
@@ -76,11 +75,19 @@ impl Origin {
         let trailer = Trailer::read(root).inspect_err(|cause| debug!(%cause, "no trailer")).ok()?;
         let held = HeldRecipe::read(&paths.root, root, &trailer)?;
         let config = held.config().ok()?;
-        let mut names = config.targets.iter().map(|target| target.name).zip(["root", "boot"]);
+        let names = config.targets.iter().map(|target| target.name);
         // The media are opened in this order.
-        let in_order = names.all(|(found, expected)| found == expected);
+        let in_order = names.zip(paths.all()).all(|(found, (expected, _))| found == expected);
         drop(config);
         in_order.then_some(held)
+    }
+
+    /// The recipe in the trailer, if there is one to be used.
+    pub(super) const fn held(&self) -> Option<&HeldRecipe> {
+        match &self.index {
+            Index::Recipe(held) => Some(held),
+            Index::Nothing | Index::Tree { .. } => None,
+        }
     }
 
     /// The hash tree behind the root file system, if it is one of ours.
@@ -129,19 +136,15 @@ impl Origin {
         match &self.index {
             Index::Nothing => {}
             Index::Recipe(held) => {
-                let places = held.open()?.walk(|item| {
-                    if let Item::Chunk(found) = item {
-                        let key = digest_key(&found.chunk.digest);
-                        if pass.has(key) {
-                            let place = found.place;
-                            lookup.push(key, Spot::new(place.target.0, place.start.0));
-                        }
+                let damaged = held.open()?.walk_readable(|place| {
+                    let key = digest_key(&place.digest);
+                    if pass.has(key) {
+                        lookup.push(key, Spot::new(place.target.0, place.start.0));
                     }
-                    Ok::<(), InstallError>(())
                 });
-                if let Err(cause) = places {
-                    // What was read so far can still be used: all of it is hashed before use.
-                    warn!(%cause, "the running slot's recipe is damaged");
+                if damaged > 0 && pass.number == 0 {
+                    // The others can still be used: all that is found is hashed before use.
+                    warn!(damaged, "pages of the running slot's recipe are damaged");
                 }
             }
             Index::Tree { geometry } => {
@@ -185,7 +188,7 @@ impl Origin {
             Index::Tree { geometry } => lookup
                 .find(key)
                 .take(CANDIDATES_MAX)
-                .find(|spot| self.leaves_match(&geometry, spot.block(), chunk).unwrap_or(false)),
+                .find(|spot| self.leaves_match(&geometry, spot.position(), chunk).unwrap_or(false)),
         }
     }
 
@@ -216,8 +219,8 @@ impl Origin {
 
     /// Reads from the running slot; `false` when that is not possible.
     pub(super) fn read(&mut self, spot: Spot, blocks: &mut [Block]) -> bool {
-        let Some(medium) = self.media.get_mut(spot.target()) else { return false };
-        let read = medium.read(BlockIndex(spot.block()), blocks);
+        let Some(medium) = self.media.get_mut(spot.medium()) else { return false };
+        let read = medium.read(BlockIndex(spot.position()), blocks);
         if let Err(cause) = &read {
             warn!(%cause, "running slot: cannot read, fetching instead");
         }
@@ -228,11 +231,6 @@ impl Origin {
 fn split(block: &[Block; 1]) -> impl Iterator<Item = Digest> {
     let (hashes, _) = block.as_flattened().as_chunks::<{ Digest::LEN }>();
     hashes.iter().map(|hash| Digest::new(*hash))
-}
-
-fn digest_key(digest: &Digest) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *digest.as_bytes();
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 fn anchor_key(anchor: Anchor) -> u64 {

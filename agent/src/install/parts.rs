@@ -1,22 +1,18 @@
-//! The parts of the new trailer: written first, so that the recipe is fetched once and read from
-//! the slot afterwards.
+//! The parts of the new trailer: written first, so that what is fetched of the recipe is fetched
+//! once, and the recipe read from the slot afterwards.
 
 use gybe_core::block::{BLOCK_LEN, Block, WriteBlocks};
-use gybe_core::digest::{Digest, Hasher};
+use gybe_core::digest::Digest;
 use gybe_core::install::Install;
 use gybe_core::release::Release;
 use gybe_core::trailer::{PARTS, PartName, SIGNATURES_LEN_MAX, Signature, encode_signature};
 use gybe_oci::Blob;
 
-use super::recipe::ReadRecipe;
-use super::{InstallError, Job, Phase, Progress};
+use super::{InstallError, Job};
 use crate::device::partition::PartitionError;
 use crate::release::{Document, Package};
 
-/// How many blocks are brought over at once.
-const BATCH: usize = 64;
-
-/// What a trailer will hold, but for the recipe, which is streamed.
+/// What a trailer will hold, but for the recipe, which is brought page by page.
 #[derive(Debug)]
 pub(super) struct Parts<'a> {
     manifest: &'a [u8],
@@ -57,58 +53,27 @@ impl<'a> Parts<'a> {
         Ok(job.layout.blob_of_len(&digest, len)?)
     }
 
-    /// Writes all parts; gives the number of bytes that were fetched for that.
+    /// Writes all parts but the recipe.
     pub(super) fn write<W: WriteBlocks<Error = PartitionError>>(
         &self,
         install: &mut Install<'_, W>,
-        job: &Job<'_>,
-        progress: &Progress<'_>,
-    ) -> Result<u64, InstallError> {
-        let small = [
+    ) -> Result<(), InstallError> {
+        let parts = [
             (PartName::Manifest, self.manifest),
             (PartName::Config, self.config),
             (PartName::Signatures, self.signatures.as_slice()),
         ];
-        for (name, bytes) in small {
-            write(install, name, 0, bytes)?;
-        }
-        let (len, digest) = self.recipe;
-        let mut blob = self.recipe_blob(job)?;
-        let mut hasher = Hasher::new();
-        let mut at = 0;
-        let mut buffer = vec![0; BATCH * BLOCK_LEN];
-        while at < len {
-            let left = usize::try_from(len - at).unwrap_or(usize::MAX).min(buffer.len());
-            let piece = buffer.get_mut(..left).unwrap_or_default();
-            ReadRecipe::read_at(&mut blob, at, piece)?;
-            hasher.update(piece);
-            write(install, PartName::Recipe, at / BLOCK_LEN as u64, piece)?;
-            at += left as u64;
-            progress(Phase::Recipe, at, len);
-        }
-        if hasher.finish() == digest { Ok(len) } else { Err(InstallError::RecipeDigest) }
+        parts.into_iter().try_for_each(|(name, bytes)| write(install, name, bytes))
     }
-}
-
-/// Reads the recipe's table, whose digest the reader of the recipe checks.
-pub(super) fn read_table(release: &Release<'_>, blob: &Blob) -> Result<Vec<u8>, InstallError> {
-    let mut table = vec![0; release.config().recipe.table_size];
-    let mut blob = blob.clone();
-    if blob.len() < table.len() as u64 {
-        return Err(InstallError::RecipeEnds);
-    }
-    ReadRecipe::read_at(&mut blob, 0, &mut table)?;
-    Ok(table)
 }
 
 fn write<W: WriteBlocks<Error = PartitionError>>(
     install: &mut Install<'_, W>,
     name: PartName,
-    offset: u64,
     bytes: &[u8],
 ) -> Result<(), InstallError> {
     let mut blocks: Vec<Block> = vec![[0; BLOCK_LEN]; bytes.len().div_ceil(BLOCK_LEN)];
     let (filled, _) = blocks.as_flattened_mut().split_at_mut(bytes.len());
     filled.copy_from_slice(bytes);
-    Ok(install.write_part(name, offset, &blocks)?)
+    Ok(install.write_part(name, 0, &blocks)?)
 }

@@ -1,14 +1,19 @@
 //! What an install would cost, found out without writing.
 
-use gybe_core::release::Release;
+use std::path::PathBuf;
+
+use gybe_core::block::{BLOCK_LEN_U64, ReadBlocks as _};
+use gybe_core::install::needed_blocks;
+use gybe_core::trailer::Trailer;
 
 use super::copy::is_right;
-use super::likely::Likely;
+use super::likely::{Before, Likely};
 use super::lookup::Pass;
 use super::origin::Origin;
-use super::parts::{Parts, read_table};
-use super::recipe::{Item, Recipe};
-use super::{Chunks, InstallError, Job, Tally, bytes, fetch, make_room};
+use super::pages::{self, HeldRecipes, Pages};
+use super::parts::Parts;
+use super::recipe::{self, Item, Recipe};
+use super::{Chunks, InstallError, Job, Tally, bytes, make_room, wanted};
 use crate::device::partition::RunningPartition;
 
 /// The tally that installing would have. The inactive slot is looked at as an install would; of
@@ -17,20 +22,22 @@ use crate::device::partition::RunningPartition;
 /// # Errors
 /// [`InstallError`], as installing would give it.
 pub fn plan(job: &Job<'_>) -> Result<Tally, InstallError> {
-    let release: &Release<'_> = job.release;
+    let config = job.release.config();
     let paths = job.target_paths()?;
-    let mut tally = Tally::new(release, job.package);
-    let parts = Parts::new(release, job.package)?;
+    let mut tally = Tally::new(job);
+    let parts = Parts::new(job.release, job.package)?;
     let source = parts.recipe_blob(job)?;
-    let table = read_table(release, &source)?;
-    tally.fetched(source.len());
-    let mut recipe = Recipe::new(release.config(), &table, source)?;
     let mut origin = Origin::find(job)?;
-    let likely = Likely::find(job, &paths, &mut recipe)?;
-    let mut inactive = Vec::new();
-    for path in &paths {
-        inactive.push(RunningPartition::open(path)?);
-    }
+    let before = Before::read(job, &paths)?;
+    let mut inactive = open(&paths)?;
+    let trailer = fitting(job, &parts, &inactive)?;
+    let held = HeldRecipes { running: origin.held(), inactive: before.recipe.as_ref() };
+    let table_bytes = pages::read_table(&config.recipe, &source, held, &mut tally)?;
+    let table = recipe::table(config, &table_bytes, source.len())?;
+    let mut pages = Pages::new(table, source, held)?;
+    pages.bring(&table_bytes, &trailer, &mut tally, |_, _| Ok(()))?;
+    let mut recipe = Recipe::new(table, pages);
+    let likely = Likely::find(&before);
     let mut missing = Chunks::default();
     let mut blocks = Vec::new();
     let of = origin.passes();
@@ -59,13 +66,38 @@ pub fn plan(job: &Job<'_>) -> Result<Tally, InstallError> {
             Ok::<(), InstallError>(())
         })?;
     }
-    fetch::wanted(&mut recipe, release.config(), &mut missing, |frame| {
-        tally.fetched_frames += 1;
-        tally.fetched(u64::from(frame.frame.record.stored_len));
-        let blocks: u64 = frame.places.iter().map(|(place, _)| u64::from(place.count)).sum();
-        tally.unpacked_bytes += bytes(blocks);
-        tally.written_bytes += bytes(blocks);
+    wanted::each(&mut recipe, config, &mut missing, |wanted| {
+        tally.count(&wanted);
         Ok(())
     })?;
     Ok(tally)
+}
+
+fn open(paths: &[PathBuf]) -> Result<Vec<RunningPartition>, InstallError> {
+    Ok(paths.iter().map(|path| RunningPartition::open(path)).collect::<Result<_, _>>()?)
+}
+
+/// The trailer that an install would begin with, if everything fits.
+fn fitting(
+    job: &Job<'_>,
+    parts: &Parts<'_>,
+    partitions: &[RunningPartition],
+) -> Result<Trailer, InstallError> {
+    let described = parts.describe();
+    let lens = described.map(|(len, _)| len);
+    let mut room = 0;
+    let targets = job.release.config().targets.iter().zip(partitions).enumerate();
+    for (index, (target, partition)) in targets {
+        let (needed, found) = (needed_blocks(index, target, lens), partition.block_count());
+        if found < needed {
+            let [needed, found] = [needed, found].map(|blocks| blocks * BLOCK_LEN_U64);
+            let target = target.name.to_owned();
+            return Err(InstallError::TooSmall { target, needed, found });
+        }
+        if index == 0 {
+            room = found;
+        }
+    }
+    let planned = Trailer::plan(job.release.manifest().digest, described, 0, room);
+    planned.ok_or(InstallError::RecipeEnds)
 }

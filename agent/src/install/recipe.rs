@@ -1,5 +1,7 @@
 //! Walks a recipe page by page, wherever its bytes lie. One page is held at a time.
 
+use std::ops::Range;
+
 use gybe_core::block::{BLOCK_LEN, BlockIndex, ReadBlocks as _};
 use gybe_core::chunk::{Place, TargetIndex};
 use gybe_core::config::Config;
@@ -8,29 +10,15 @@ use gybe_core::recipe::{
     Record, Table,
 };
 use gybe_core::trailer;
-use gybe_oci::Blob;
 
-use super::InstallError;
+use super::{InstallError, bytes};
 use crate::device::partition::RunningPartition;
 
-/// Where the bytes of a recipe can be read.
+/// Where the pages of a recipe can be read.
 pub(super) trait ReadRecipe {
-    /// How many bytes there are.
-    fn len(&self) -> u64;
-
-    /// Fills `buffer` with the bytes that begin at `at`.
-    fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> Result<(), InstallError>;
-}
-
-impl ReadRecipe for Blob {
-    fn len(&self) -> u64 {
-        Self::len(self)
-    }
-
-    fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> Result<(), InstallError> {
-        let digest = self.digest();
-        Self::read_at(self, at, buffer).map_err(|cause| InstallError::Source { digest, cause })
-    }
+    /// Fills `page`, which is as long as `entry` says, with the page that begins at `at`. Nobody
+    /// has checked what comes.
+    fn read_page(&mut self, at: u64, entry: &Entry, page: &mut [u8]) -> Result<(), InstallError>;
 }
 
 /// The recipe in the trailer of a slot.
@@ -44,14 +32,15 @@ impl RecipePart {
     pub(super) const fn new(medium: RunningPartition, part: trailer::Part) -> Self {
         Self { medium, part }
     }
-}
 
-impl ReadRecipe for RecipePart {
-    fn len(&self) -> u64 {
-        self.part.len
+    /// Which bytes of the partition hold the `len` bytes of the recipe that begin at `at`.
+    pub(super) const fn bytes(&self, at: u64, len: u64) -> Range<u64> {
+        let start = bytes(self.part.start.0).saturating_add(at);
+        start..start.saturating_add(len)
     }
 
-    fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> Result<(), InstallError> {
+    /// Fills `buffer` with the bytes of the recipe that begin at `at`.
+    pub(super) fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> Result<(), InstallError> {
         let mut at = at;
         let mut rest = buffer;
         while !rest.is_empty() {
@@ -71,6 +60,12 @@ impl ReadRecipe for RecipePart {
             at += len as u64;
         }
         Ok(())
+    }
+}
+
+impl ReadRecipe for RecipePart {
+    fn read_page(&mut self, at: u64, _: &Entry, page: &mut [u8]) -> Result<(), InstallError> {
+        self.read_at(at, page)
     }
 }
 
@@ -101,23 +96,28 @@ pub(super) struct Recipe<'t, S> {
     source: S,
     page: Vec<u8>,
     /// The page of frames that was read last.
-    frames: Option<(u32, Vec<Frame>)>,
+    frames: Option<(PackId, Vec<Frame>)>,
+}
+
+/// The table of the recipe that `config` names, if `bytes` are that and the recipe is `len` bytes
+/// long.
+pub(super) fn table<'t>(
+    config: &Config<'_>,
+    bytes: &'t [u8],
+    len: u64,
+) -> Result<Table<'t>, InstallError> {
+    let table = Table::parse(bytes, &config.recipe.table_digest, config.parts())?;
+    if table.recipe_len() != len {
+        let what = "the recipe is not as long as its table says";
+        return Err(RecipeError::Table { what }.into());
+    }
+    Ok(table)
 }
 
 impl<'t, S: ReadRecipe> Recipe<'t, S> {
-    /// The recipe that `config` names, whose table is `table`.
-    pub(super) fn new(
-        config: &Config<'_>,
-        table: &'t [u8],
-        source: S,
-    ) -> Result<Self, InstallError> {
-        let digest = config.recipe.table_digest;
-        let table = Table::parse(table, &digest, config.parts())?;
-        if table.recipe_len() != source.len() {
-            let what = "the recipe is not as long as its table says";
-            return Err(RecipeError::Table { what }.into());
-        }
-        Ok(Self { table, source, page: Vec::new(), frames: None })
+    /// The recipe with this table, whose pages are in `source`.
+    pub(super) const fn new(table: Table<'t>, source: S) -> Self {
+        Self { table, source, page: Vec::new(), frames: None }
     }
 
     /// How many chunks there are at most.
@@ -137,7 +137,23 @@ impl<'t, S: ReadRecipe> Recipe<'t, S> {
         Ok(())
     }
 
-    /// The next part after `cursor`.
+    /// Gives every chunk that can be read to `take`: pages that are damaged are passed over. Says
+    /// how many those were.
+    pub(super) fn walk_readable(&mut self, mut take: impl FnMut(&Place)) -> u64 {
+        let mut cursor = Cursor::default();
+        let mut damaged = 0;
+        loop {
+            match self.next(&mut cursor) {
+                Ok(Some(Item::Chunk(found))) => take(&found.place),
+                Ok(Some(Item::Zeros { .. })) => {}
+                Ok(None) => return damaged,
+                // The cursor stands behind the page already.
+                Err(_) => damaged += 1,
+            }
+        }
+    }
+
+    /// The next part after `cursor`, which stands behind the page of it after an error.
     pub(super) fn next(&mut self, cursor: &mut Cursor) -> Result<Option<Item>, InstallError> {
         while cursor.items.is_empty() {
             let pages = self.table.pages().skip(cursor.page);
@@ -168,21 +184,28 @@ impl<'t, S: ReadRecipe> Recipe<'t, S> {
 
     /// A frame's record and place.
     pub(super) fn frame(&mut self, pack: PackId, frame: FrameIndex) -> Result<Frame, InstallError> {
+        if let Some(found) = self.frame_read_last(pack, frame) {
+            return Ok(found);
+        }
         let absent = RecipeError::NoFrame { pack, frame };
         let (number, at, entry) = self.table.frame_page(pack, frame).ok_or(absent)?;
-        if self.frames.as_ref().is_none_or(|(page, _)| *page != number) {
-            self.read(at, &entry)?;
-            let frames = entry.frames(number, &self.page)?.collect::<Result<_, _>>()?;
-            self.frames = Some((number, frames));
-        }
-        let frames = self.frames.iter().flat_map(|(_, frames)| frames);
-        let found = frames.copied().find(|found| found.index == frame);
-        Ok(found.ok_or(absent)?)
+        self.read(at, &entry)?;
+        let frames = entry.frames(number, &self.page)?.collect::<Result<_, _>>()?;
+        self.frames = Some((pack, frames));
+        Ok(self.frame_read_last(pack, frame).ok_or(absent)?)
+    }
+
+    /// A frame, if it stands in the page that was read last.
+    fn frame_read_last(&self, pack: PackId, frame: FrameIndex) -> Option<Frame> {
+        let (_, frames) = self.frames.as_ref().filter(|(found, _)| *found == pack)?;
+        let first = frames.first()?.index.0;
+        let at = usize::try_from(frame.0.checked_sub(first)?).ok()?;
+        frames.get(at).copied()
     }
 
     fn read(&mut self, at: u64, entry: &Entry) -> Result<(), InstallError> {
         self.page.resize(usize::from(entry.len), 0);
-        self.source.read_at(at, &mut self.page)
+        self.source.read_page(at, entry, &mut self.page)
     }
 }
 

@@ -1,10 +1,10 @@
 //! What an install cost, and how far it is.
 
-use gybe_core::release::Release;
 use serde::Serialize;
 
-use super::bytes;
-use crate::release::Package;
+use super::wanted::{Lies, Wanted};
+use super::{Job, bytes};
+use crate::release::Read;
 
 /// Told how many bytes of how many are done in a phase.
 pub type Progress<'a> = dyn Fn(Phase, u64, u64) + Sync + 'a;
@@ -29,7 +29,10 @@ pub enum Phase {
 pub struct Tally {
     /// Bytes read from the source: manifest, configuration, signatures, recipe, and frames.
     pub fetched_bytes: u64,
-    /// How many frames that were.
+    /// How many contiguous ranges of blobs that were: each document and the recipe's table are one,
+    /// and so is each run of pages or of frames that lie side by side.
+    pub requests: u64,
+    /// How many frames were fetched.
     pub fetched_frames: u64,
     /// Of `fetched_bytes`, those of frames that were fetched more than once.
     pub wasted_bytes: u64,
@@ -49,15 +52,28 @@ pub struct Tally {
 
 impl Tally {
     /// The tally of an install that has read nothing but what decides about it.
-    pub(super) fn new(release: &Release<'_>, package: &Package) -> Self {
-        let signatures: usize =
-            package.documents.iter().map(crate::release::Document::byte_count).sum();
-        let small = package.manifest.len() + package.config.len() + signatures;
-        let total = release.config().targets.iter().map(|target| bytes(target.blocks)).sum();
-        Self { fetched_bytes: small as u64, total_bytes: total, ..Self::default() }
+    pub(super) fn new(job: &Job<'_>) -> Self {
+        let Read { bytes: fetched_bytes, requests } = job.read;
+        let targets = &job.release.config().targets;
+        let total_bytes = targets.iter().map(|target| bytes(target.blocks)).sum();
+        Self { fetched_bytes, requests, total_bytes, ..Self::default() }
     }
 
     pub(super) const fn fetched(&mut self, len: u64) {
         self.fetched_bytes += len;
+    }
+
+    /// Counts a frame that was fetched, and what of it was written.
+    pub(super) fn count(&mut self, wanted: &Wanted) {
+        let len = u64::from(wanted.frame.record.stored_len);
+        self.fetched(len);
+        self.fetched_frames += 1;
+        self.requests += u64::from(wanted.lies != Lies::Behind);
+        if wanted.lies == Lies::Again {
+            self.wasted_bytes += len;
+        }
+        let blocks: u64 = wanted.places.iter().map(|(place, _)| u64::from(place.count)).sum();
+        self.unpacked_bytes += bytes(blocks);
+        self.written_bytes += bytes(blocks);
     }
 }

@@ -29,12 +29,11 @@ pub enum Document {
 }
 
 impl Document {
-    /// How many bytes were read for it.
+    /// How many bytes its blob has.
     #[must_use]
-    pub fn byte_count(&self) -> usize {
+    pub const fn blob_len(&self) -> usize {
         match self {
-            Self::Simple { payload, signature } => payload.len() + signature.len(),
-            Self::Bundle(json) => json.len(),
+            Self::Simple { payload: blob, .. } | Self::Bundle(blob) => blob.len(),
         }
     }
 

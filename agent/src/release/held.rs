@@ -50,8 +50,10 @@ impl Held {
         let parsed = Manifest::parse(&manifest)?;
         let version = parsed.version.to_owned();
         let (documents, index) = Document::from_trailer(&signatures);
-        let mut boot = RunningPartition::open(&paths.boot)?;
-        let is_loadable = has_first_block(&mut root)? && has_first_block(&mut boot)?;
+        let mut is_loadable = true;
+        for (_, path) in paths.all() {
+            is_loadable &= has_first_block(&mut RunningPartition::open(path)?)?;
+        }
         Ok(Self {
             progress: trailer.progress,
             is_loadable,

@@ -21,6 +21,25 @@ pub struct Offer {
     pub package: Package,
     /// The source, as it was spelt.
     pub source: String,
+    /// What was read for the package.
+    pub read: Read,
+}
+
+/// How much was read from a source to decide about a release: manifests, configuration and
+/// signatures, but not what lists or names them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Read {
+    /// How many bytes.
+    pub bytes: u64,
+    /// In how many documents.
+    pub requests: u64,
+}
+
+impl Read {
+    const fn add(&mut self, len: usize) {
+        self.bytes = self.bytes.saturating_add(len as u64);
+        self.requests = self.requests.saturating_add(1);
+    }
 }
 
 impl Offer {
@@ -54,17 +73,24 @@ impl Offer {
             Some(index) => Some(layout.read_blob(index, INDEX_LEN_MAX)?),
             None => None,
         };
+        let mut read = Read::default();
+        [Some(&found.manifest), Some(&config), index.as_ref()]
+            .into_iter()
+            .flatten()
+            .for_each(|document| read.add(document.len()));
         let mut documents = Vec::new();
         let subjects = std::iter::once(&digest).chain(found.indexes.last());
         for subject in subjects {
             for candidate in layout.signature_candidates(subject)? {
                 let room = CANDIDATES_MAX.saturating_sub(documents.len());
                 let found = Document::from_manifest(&layout, &candidate.manifest, room);
+                read.add(candidate.manifest.len());
+                found.iter().for_each(|document| read.add(document.blob_len()));
                 documents.extend(found);
             }
         }
         let package = Package { manifest: found.manifest, digest, config, documents, index };
-        Ok(Self { layout, package, source: source.to_owned() })
+        Ok(Self { layout, package, source: source.to_owned(), read })
     }
 }
 

@@ -96,6 +96,7 @@ pub(super) fn job<'a>(
     Job {
         release,
         package: &offer.package,
+        read: offer.read,
         layout: &offer.layout,
         slot,
         inactive: slots.paths.of(slot),

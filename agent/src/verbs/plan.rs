@@ -12,8 +12,10 @@ use crate::session::Session;
 pub(super) fn run(root: &Root, asked: &Plan) -> Result<Exit, Error> {
     let session = Session::open(root)?;
     let slot = session.slots.inactive(asked.slot)?;
-    let offer = Offer::open(&asked.source)?;
+    let mut offer = Offer::open(&asked.source)?;
     let policy = session.policy()?;
+    // As an install does: what the trailer would hold decides where it would lie.
+    offer.settle(&policy)?;
     let release = offer.open_release(&policy)?;
     let tally = install::plan(&job(&session.slots, slot, &offer, &release))?;
     report::planned(slot, release.manifest(), &tally, asked.report);

@@ -39,6 +39,7 @@ fn a_configuration_is_read_and_unknown_keys_are_passed_over() {
     let text = sample().to_string();
     let config = Config::parse(text.as_bytes(), Version(0, 1, 0)).unwrap();
     assert_eq!((config.architecture, config.loader_min), ("amd64", 1));
+    assert_eq!(config.chunk_blocks_max, 64);
     assert_eq!(config.root().unwrap().blocks, 2);
     assert_eq!((config.targets[1].name, config.targets[1].blocks), ("boot", 2));
     assert_eq!(config.packs[1].id, PackId(7));

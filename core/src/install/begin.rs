@@ -1,10 +1,12 @@
 //! The first steps: nothing is written before everything that can be known is checked, and the
 //! environment is the first thing written.
 
+use core::slice;
+
 use heapless::Vec;
 
 use super::{Inactive, Install, InstallError, Shape};
-use crate::block::{BLOCK_LEN, BLOCK_LEN_U64, BlockIndex, WriteBlocks};
+use crate::block::{BLOCK_LEN, BLOCK_LEN_U64, Block, BlockIndex, WriteBlocks};
 use crate::boot::{BootEnv, BootState, TransitionError};
 use crate::chunk::TargetIndex;
 use crate::config::Target;
@@ -79,12 +81,27 @@ impl<'m, W: WriteBlocks> Install<'m, W> {
         parts: [(u64, Digest); PARTS],
         environment: &mut E,
     ) -> Result<Self, BeginError<W::Error, E::Error>> {
+        let mut room = [0; BLOCK_LEN];
+        Self::begin_in(&mut room, release, slot, running, targets, parts, environment)
+    }
+
+    /// As [`Install::begin`], in memory that the caller lends.
+    pub(crate) fn begin_in<E: BootEnv>(
+        room: &mut Block,
+        release: &Release<'_>,
+        slot: Slot,
+        running: Option<Slot>,
+        targets: &'m mut [Inactive<W>],
+        parts: [(u64, Digest); PARTS],
+        environment: &mut E,
+    ) -> Result<Self, BeginError<W::Error, E::Error>> {
         let shapes = fitting(release, targets, parts)?;
-        let room = targets.first().map_or(0, |root| root.medium.block_count());
+        let block_count = targets.first().map_or(0, |root| root.medium.block_count());
         let taken = shapes.first().map_or(u64::MAX, |root| {
             root.blocks.saturating_add(if root.tree { root.geometry.tree_blocks() } else { 0 })
         });
-        let Some(trailer) = Trailer::plan(release.manifest().digest, parts, taken, room) else {
+        let Some(trailer) = Trailer::plan(release.manifest().digest, parts, taken, block_count)
+        else {
             unreachable!("fitting() found room for the trailer in the first target")
         };
         let loaded = environment.load().map_err(BeginError::Environment)?;
@@ -94,19 +111,20 @@ impl<'m, W: WriteBlocks> Install<'m, W> {
         environment.store(&cleared).map_err(BeginError::Environment)?;
         targets.iter_mut().for_each(|inactive| inactive.first = None);
         let mut install = Self { slot, targets, shapes, trailer };
-        install.disable().map_err(BeginError::Install)?;
+        install.disable(room).map_err(BeginError::Install)?;
         Ok(install)
     }
 
     /// Zeroes every target's first block, where file systems keep what makes them mountable, and
     /// leaves a draft trailer as a hint for the next attempt. `boot` comes first: a loader that has
     /// lost its environment must not find a kernel whose root is gone already.
-    fn disable(&mut self) -> Result<(), InstallError<W::Error>> {
+    fn disable(&mut self, room: &mut Block) -> Result<(), InstallError<W::Error>> {
+        room.fill(0);
         for target in self.boot_last().into_iter().rev() {
-            self.put(target, BlockIndex(0), &[[0; BLOCK_LEN]])?;
+            self.put(target, BlockIndex(0), slice::from_ref(room))?;
             self.flush(target)?;
         }
-        self.write_footer()?;
+        self.write_footer(room)?;
         self.flush(TargetIndex(0))
     }
 }

@@ -78,6 +78,14 @@ pub enum InstallError<E> {
     /// The trailer does not read back as it was written.
     #[error(transparent)]
     Trailer(TrailerError<E>),
+    /// The memory lent to read a slot back is too small.
+    #[error("{found} blocks to read back in, {needed} are needed")]
+    Buffer {
+        /// How many blocks there are.
+        found: usize,
+        /// How many are needed.
+        needed: usize,
+    },
     /// A first block does not read back as it was written.
     #[error("target {target}: the first block does not read back as written", target = target.0)]
     FirstBlock {

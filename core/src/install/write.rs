@@ -1,5 +1,7 @@
 //! Writing: checked chunks, zeros, and the parts of the trailer. Nothing else reaches the slot.
 
+use core::slice;
+
 use super::{Install, InstallError};
 use crate::block::{BLOCK_LEN, Block, BlockIndex, WriteBlocks};
 use crate::chunk::{Checked, TargetIndex};
@@ -28,24 +30,51 @@ impl<W: WriteBlocks> Install<'_, W> {
         start: BlockIndex,
         count: u32,
     ) -> Result<u32, InstallError<W::Error>> {
+        self.zero_in(&mut [[0; BLOCK_LEN]; ZEROS], target, start, count)
+    }
+
+    /// As [`Install::zero`], as many blocks at once as `room` has.
+    pub(crate) fn zero_in(
+        &mut self,
+        room: &mut [Block],
+        target: TargetIndex,
+        start: BlockIndex,
+        count: u32,
+    ) -> Result<u32, InstallError<W::Error>> {
         let mut written = 0u32;
         let mut at = start.0;
         let end = at.saturating_add(u64::from(count));
+        let step = room.len().max(1);
         while at < end {
-            let len = usize::try_from(end.saturating_sub(at)).unwrap_or(ZEROS).min(ZEROS);
-            let mut found = [[1; BLOCK_LEN]; ZEROS];
-            let found = found.get_mut(..len).unwrap_or_default();
+            let len = usize::try_from(end.saturating_sub(at)).unwrap_or(step).min(step);
             let index = BlockIndex(at);
+            let Some(found) = room.get_mut(..len) else {
+                return Err(InstallError::Buffer { found: 0, needed: 1 });
+            };
             let unreadable = self.medium(target, index)?.read(index, found).is_err();
             // The first block is zero on the medium whatever belongs there.
             if at == 0 || unreadable || found.as_flattened().iter().any(|byte| *byte != 0) {
-                found.fill([0; BLOCK_LEN]);
+                found.as_flattened_mut().fill(0);
                 self.write_blocks(target, index, found)?;
                 written = written.saturating_add(u32::try_from(len).unwrap_or(0));
             }
             at = at.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
         }
         Ok(written)
+    }
+
+    /// Reads what a partition holds, anything behind its target included.
+    ///
+    /// # Errors
+    /// As [`Install::write`].
+    pub fn read(
+        &mut self,
+        target: TargetIndex,
+        index: BlockIndex,
+        blocks: &mut [Block],
+    ) -> Result<(), InstallError<W::Error>> {
+        let read = self.medium(target, index)?.read(index, blocks);
+        read.map_err(|cause| InstallError::Read { target, index, cause })
     }
 
     /// Writes whole blocks of a part of the trailer, beginning `offset` blocks into it.
@@ -66,10 +95,10 @@ impl<W: WriteBlocks> Install<'_, W> {
         self.put(TargetIndex(0), BlockIndex(part.start.0.saturating_add(offset)), blocks)
     }
 
-    pub(super) fn write_footer(&mut self) -> Result<(), InstallError<W::Error>> {
-        let footer = [self.trailer.encode()];
+    pub(super) fn write_footer(&mut self, room: &mut Block) -> Result<(), InstallError<W::Error>> {
+        self.trailer.encode_to(room);
         let count = self.targets.first().map_or(0, |root| root.medium.block_count());
-        self.put(TargetIndex(0), BlockIndex(count.saturating_sub(1)), &footer)
+        self.put(TargetIndex(0), BlockIndex(count.saturating_sub(1)), slice::from_ref(room))
     }
 
     pub(super) fn flush(&mut self, target: TargetIndex) -> Result<(), InstallError<W::Error>> {
@@ -111,7 +140,7 @@ impl<W: WriteBlocks> Install<'_, W> {
         written.map_err(|cause| InstallError::Write { target, index, cause })
     }
 
-    pub(super) fn medium(
+    pub(crate) fn medium(
         &mut self,
         target: TargetIndex,
         index: BlockIndex,

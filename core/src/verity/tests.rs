@@ -65,6 +65,27 @@ fn the_builder_agrees_with_a_plain_tree_at_every_edge() {
 }
 
 #[test]
+fn a_builder_in_lent_memory_builds_the_same_tree() {
+    for count in [1, 2, 128, 129, 16_385] {
+        let leaves = leaves(count);
+        let built = build(&leaves);
+        let levels = built.geometry.levels();
+        let mut room = vec![[0xee; BLOCK_LEN]; levels];
+        if let Some(few) = levels.checked_sub(1) {
+            assert!(TreeBuilder::in_room(built.geometry, &mut room[..few]).is_none());
+        }
+        let mut builder = TreeBuilder::in_room(built.geometry, &mut room).unwrap();
+        let mut sink = |at: u64, block: &Block| {
+            if built.blocks[at as usize] == *block { Ok(()) } else { Err(at) }
+        };
+        for leaf in &leaves {
+            builder.push(*leaf, &mut sink).unwrap();
+        }
+        assert_eq!(builder.finish(&mut sink), Ok(built.root), "{count} leaves");
+    }
+}
+
+#[test]
 fn every_damaged_block_of_a_stored_tree_is_found() {
     let built = build(&leaves(300));
     for index in 0..built.blocks.len() {

@@ -33,6 +33,7 @@ const FOR_JUDGES: &[&str] = &[
     "libcap2-bin",
     "libubootenv-tool",
     "mtools",
+    "ostree",
     "podman",
     "procps",
     "python3",

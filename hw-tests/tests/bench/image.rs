@@ -27,21 +27,7 @@ impl Small {
     pub(crate) fn make(self, bench: &Bench, name: &str) -> String {
         let stage = bench.path(&format!("{name}-stage"));
         self.write(&stage);
-        let layer = bench.path(&format!("{name}.tar"));
-        let mut tar = tool("tar");
-        tar.arg("--create").arg("--file").arg(&layer).arg("--directory").arg(&stage);
-        tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner"]);
-        succeed(tar.args(["--mtime=@1767225600", "."]));
-        let layout = bench.path(name);
-        let image = format!("{}:t", layout.display());
-        succeed(tool("umoci").arg("init").arg("--layout").arg(&layout));
-        succeed(tool("umoci").args(["new", "--image", &image]));
-        succeed(tool("umoci").args(["raw", "add-layer", "--image", &image]).arg(&layer));
-        let mut config = tool("umoci");
-        config.args(["config", "--image", &image, "--architecture", self.architecture]);
-        succeed(config.args(["--config.label", "containers.bootc=1"]));
-        succeed(tool("umoci").arg("gc").arg("--layout").arg(&layout));
-        format!("oci:{image}")
+        image(bench, name, &stage, self.architecture)
     }
 
     /// Writes the image's tree.
@@ -69,6 +55,25 @@ impl Small {
         symlink("text", stage.join("usr/share/link")).unwrap();
         fs::hard_link(stage.join("usr/share/text"), stage.join("usr/share/hard")).unwrap();
     }
+}
+
+/// An image of one layer, in a layout of its own, of what lies in `stage`; gives its source.
+pub(crate) fn image(bench: &Bench, name: &str, stage: &Path, architecture: &str) -> String {
+    let layer = bench.path(&format!("{name}.tar"));
+    let mut tar = tool("tar");
+    tar.arg("--create").arg("--file").arg(&layer).arg("--directory").arg(stage);
+    tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner"]);
+    succeed(tar.args(["--mtime=@1767225600", "."]));
+    let layout = bench.path(name);
+    let image = format!("{}:t", layout.display());
+    succeed(tool("umoci").arg("init").arg("--layout").arg(&layout));
+    succeed(tool("umoci").args(["new", "--image", &image]));
+    succeed(tool("umoci").args(["raw", "add-layer", "--image", &image]).arg(&layer));
+    let mut config = tool("umoci");
+    config.args(["config", "--image", &image, "--architecture", architecture]);
+    succeed(config.args(["--config.label", "containers.bootc=1"]));
+    succeed(tool("umoci").arg("gc").arg("--layout").arg(&layout));
+    format!("oci:{image}")
 }
 
 /// The architecture of this machine, as OCI spells it.

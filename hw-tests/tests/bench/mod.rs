@@ -6,6 +6,7 @@
 mod device;
 mod image;
 mod parts;
+mod recipe;
 mod rows;
 mod run;
 
@@ -13,9 +14,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub(crate) use device::{Device, Snapshot};
-pub(crate) use image::Small;
+pub(crate) use device::{Device, Snapshot, config};
+pub(crate) use image::{Small, image, native};
 pub(crate) use parts::{Parts, hex};
+pub(crate) use recipe::{Digest, Release};
 pub(crate) use rows::{Leaves, Row, annotate, configure, halve, judge, resign, row};
 pub(crate) use run::{Ended, run, succeed, tool};
 
@@ -77,8 +79,13 @@ impl Bench {
 
     /// What sealing `image` into the layout `output` needs, to be changed before it is run.
     pub(crate) fn seal_command(&self, image: &str, output: &str, number: u32) -> Command {
+        self.seal_to(image, &self.source(output), number)
+    }
+
+    /// The same for any output, as it is spelt.
+    pub(crate) fn seal_to(&self, image: &str, output: &str, number: u32) -> Command {
         let mut seal = self.program("gybe-publish");
-        seal.args(["seal", "--image", image, "--output", &self.source(output), "--level", "3"]);
+        seal.args(["seal", "--image", image, "--output", output, "--level", "3"]);
         seal.args(["--compatible", COMPATIBLE, "--rollback-index", "1", "--json"]);
         seal.args(["--version", &format!("{number}.0.0"), "--sequence", &number.to_string()]);
         seal

@@ -51,14 +51,15 @@ pub(super) fn channel(spool: Option<&File>) -> (SyncSender<Vec<u8>>, Received<'_
     (buffers, Received { from, spool, at: 0, buffer: Vec::new(), used: 0 })
 }
 
-/// Reads a whole layer, passes on its uncompressed bytes, and compares both digests.
+/// Reads a whole layer, passes on its uncompressed bytes, and compares both digests, as far as
+/// they are known.
 ///
 /// When nobody listens any more it goes on without passing on: if the layer is corrupt, that is
 /// the better message than what the corruption looked like.
 pub(super) fn decode(
     blob: &Blob,
     compression: Compression,
-    diff_id: &Digest,
+    diff_id: Option<&Digest>,
     limit: u64,
     buffers: SyncSender<Vec<u8>>,
     advance: &dyn Fn(u64),
@@ -87,10 +88,10 @@ pub(super) fn decode(
     }
     passed?;
     let found = pass.hasher.finish();
-    if found != *diff_id {
-        return Err(LayerProblem::DiffId { found, expected: *diff_id });
+    match diff_id {
+        Some(&expected) if found != expected => Err(LayerProblem::DiffId { found, expected }),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// The stored bytes, hashed and counted while they are read.

@@ -41,18 +41,18 @@ fn bytes_of(target: &Target) -> Vec<u8> {
     bytes
 }
 
-fn pack(targets: &[Target]) -> Done<Vec<u8>> {
-    let mut packer = Packer::new(PackId(0), Vec::new(), 3);
+fn pack(targets: &[Target]) -> Done<'static, Vec<u8>> {
+    let mut packer = Packer::new(None, Vec::new(), 3).unwrap();
     for target in targets {
         packer.add(target, &NoContent, &mut |_| {}).unwrap();
     }
     packer.finish().unwrap()
 }
 
-fn raw_frames(done: &Done<Vec<u8>>) -> Vec<Vec<u8>> {
+fn raw_frames(done: &Done<'_, Vec<u8>>) -> Vec<Vec<u8>> {
     let mut rest = &done.out[..];
     let mut frames = Vec::new();
-    for frame in &done.frames {
+    for frame in &done.new.frames {
         let (stored, after) = rest.split_at(frame.stored_len as usize);
         rest = after;
         assert_eq!(Digest::of(stored), frame.digest);
@@ -68,13 +68,13 @@ fn raw_frames(done: &Done<Vec<u8>>) -> Vec<Vec<u8>> {
 }
 
 /// The bytes of every target, put together from recipe and frames.
-fn unpack(done: &Done<Vec<u8>>) -> Vec<Vec<u8>> {
+fn unpack(done: &Done<'_, Vec<u8>>) -> Vec<Vec<u8>> {
     let recipe = &done.recipe;
     let targets = (0u16..)
         .zip(&done.targets)
         .map(|(index, target)| (Part::Target(TargetIndex(index)), target.blocks));
     // Targets of nothing but zeros make a pack without frames, which is no part of a recipe.
-    let frames = done.frames.len() as u64;
+    let frames = done.new.frames.len() as u64;
     let pack = (frames > 0).then_some((Part::Pack(PackId(0)), frames));
     let parts = targets.chain(pack);
     let table = &recipe.bytes[..recipe.table_len];
@@ -115,7 +115,7 @@ fn a_chunk_that_comes_twice_is_packed_once_and_first_blocks_stand_alone() {
     let root = target("root", &[(&[1; 4096], 1), (&file, 64), (&[2; 100], 64)]);
     let boot = target("boot", &[(&[9; 4096], 1), (&file, 64)]);
     let done = pack(&[root.clone(), boot.clone()]);
-    let blocks: Vec<_> = done.frames.iter().map(|frame| frame.blocks).collect();
+    let blocks: Vec<_> = done.new.frames.iter().map(|frame| frame.blocks).collect();
     assert_eq!(blocks, [1, 4, 1], "root's first, then file and tail, then boot's first");
     assert_eq!(unpack(&done), [bytes_of(&root), bytes_of(&boot)]);
     assert_eq!((done.targets[0].size, done.targets[0].blocks), (4 * 4096 + 100, 5));
@@ -127,13 +127,13 @@ fn the_root_hash_is_that_of_the_padded_blocks() {
     let mut block = [0; BLOCK_LEN];
     block[..10].fill(5);
     assert_eq!(done.targets[0].root_hash, gybe_core::verity::leaf(&block));
-    assert_eq!(done.frames.len(), 1);
+    assert_eq!(done.new.frames.len(), 1);
     assert_ne!(digest(&[block]), done.targets[0].root_hash);
 }
 
 #[test]
 fn an_empty_target_is_refused() {
-    let mut packer = Packer::new(PackId(0), Vec::new(), 3);
+    let mut packer = Packer::new(None, Vec::new(), 3).unwrap();
     let refused = packer.add(&target("root", &[]), &NoContent, &mut |_| {}).unwrap_err();
     assert!(matches!(refused, PackError::Length { blocks: 0, .. }), "{refused}");
 }

@@ -4,15 +4,11 @@ use std::collections::BTreeMap;
 
 use gybe_oci::tar::Records;
 
-use super::{TarError, XATTR_NAME_LEN_MAX, XATTR_VALUE_LEN_MAX};
+use super::{CHUNKING_HINTS, TarError, XATTR_NAME_LEN_MAX, XATTR_VALUE_LEN_MAX};
 
 /// The prefix of extended attributes that everyone reads. `LIBARCHIVE.xattr.` says the same
 /// again, in another encoding.
 const XATTR: &[u8] = b"SCHILY.xattr.";
-
-/// Attributes that steer how an image is cut into layers. They differ between images of the same
-/// content, so they are dropped.
-const CHUNKING_HINTS: [&[u8]; 2] = [b"user.component", b"user.update-interval"];
 
 /// Values that replace those of the header.
 #[derive(Debug, Default)]

@@ -141,13 +141,26 @@ impl<R: BufRead> Reader<R> {
 
     /// Reads the content of the member that `next` returned last, and returns its digest.
     pub(crate) fn digest(&mut self, len: u64, pieces: &[Piece]) -> Result<Digest, TarError> {
+        self.digest_and(len, pieces, |_| ())
+    }
+
+    /// As [`Reader::digest`]; `take` receives the content as well, but for holes.
+    pub(crate) fn digest_and(
+        &mut self,
+        len: u64,
+        pieces: &[Piece],
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<Digest, TarError> {
         let mut hasher = Hasher::new();
         let mut at = 0;
         for piece in pieces {
             zeros(&mut hasher, piece.at.saturating_sub(at));
             let skip = piece.from.saturating_sub(self.stream.at);
             self.stream.pass(skip, |_| ())?;
-            self.stream.pass(piece.len, |part| hasher.update(part))?;
+            self.stream.pass(piece.len, |part| {
+                hasher.update(part);
+                take(part);
+            })?;
             self.left = self.left.saturating_sub(skip.saturating_add(piece.len));
             at = piece.at.saturating_add(piece.len);
         }

@@ -11,6 +11,7 @@ use gybe_core::manifest::{
     ROLLBACK_INDEX, ROOT_HASH, SEQUENCE, SOURCE_DIGEST, VERSION,
 };
 use gybe_core::recipe::{FRAME_LEN_MAX, PAGE_LEN_MAX, PackId};
+use gybe_image::base::Group;
 use gybe_image::pack::Packed;
 use gybe_image::pages::Recipe;
 use serde_json::{Value, json};
@@ -36,22 +37,40 @@ pub(super) struct Facts<'a> {
     pub(super) architecture: &'a str,
     pub(super) source_digest: Digest,
     pub(super) command_line: &'a str,
-    pub(super) kernel: &'a str,
+    pub(super) kernel: Option<&'a str>,
     pub(super) microshift: Option<&'a str>,
 }
 
 /// A pack that the release uses.
-pub(super) struct Pack {
+pub(super) struct Pack<'a> {
     pub(super) id: PackId,
-    pub(super) frames: usize,
+    pub(super) digest: Digest,
     pub(super) len: u64,
+    pub(super) frames: usize,
+    pub(super) groups: &'a [Group],
+}
+
+impl Pack<'_> {
+    /// As it stands in the configuration. Groups are for sealers only, and left out where all
+    /// frames are the pack's own.
+    fn json(&self) -> Value {
+        let mut pack = json!({ "id": self.id.0, "frames": self.frames, "size": self.len });
+        let is_own = self.groups.iter().all(|group| group.first == self.id);
+        if !is_own && let Some(members) = pack.as_object_mut() {
+            let groups =
+                self.groups.iter().map(|it| json!({ "pack": it.first.0, "frames": it.frames }));
+            members.insert("groups".to_owned(), groups.collect());
+        }
+        pack
+    }
 }
 
 /// The configuration's bytes.
 pub(super) fn config(
     facts: &Facts<'_>,
     targets: &[Packed],
-    packs: &[Pack],
+    packs: &[Pack<'_>],
+    next_pack: u32,
     recipe: &Recipe,
 ) -> Result<Vec<u8>, serde_json::Error> {
     let targets = targets.iter().map(|target| {
@@ -68,11 +87,9 @@ pub(super) fn config(
         }
         description
     });
-    let packs = packs
-        .iter()
-        .map(|pack| json!({ "id": pack.id.0, "frames": pack.frames, "size": pack.len }));
-    let mut image = BTreeMap::from([("kernel", facts.kernel)]);
-    image.extend(facts.microshift.map(|version| ("microshift", version)));
+    let known = [("kernel", facts.kernel), ("microshift", facts.microshift)];
+    let image: BTreeMap<_, _> =
+        known.into_iter().filter_map(|(name, version)| Some((name, version?))).collect();
     serde_json::to_vec_pretty(&json!({
         "format": FORMAT,
         "agentMin": AGENT_MIN,
@@ -89,7 +106,8 @@ pub(super) fn config(
         "commandLine": facts.command_line,
         "image": image,
         "targets": targets.collect::<Vec<Value>>(),
-        "packs": packs.collect::<Vec<Value>>(),
+        "packs": packs.iter().map(Pack::json).collect::<Vec<Value>>(),
+        "nextPack": next_pack,
         "recipe": {
             "size": recipe.bytes.len(),
             "tableSize": recipe.table_len,

@@ -1,8 +1,14 @@
 //! Why an image is not sealed.
 
+use std::io;
+use std::path::PathBuf;
+
+use gybe_image::AddError;
+use gybe_image::base::BaseError;
 use gybe_image::boot::BootError;
-use gybe_image::bootc::BootcError;
+use gybe_image::bootc::{BootcError, OutsideError};
 use gybe_image::erofs::LayoutError as ErofsError;
+use gybe_image::folder::FolderError;
 use gybe_image::image::ImageError;
 use gybe_image::layers::LayersError;
 use gybe_image::pack::PackError;
@@ -36,6 +42,43 @@ pub enum SealError {
     /// A layer is not usable.
     #[error(transparent)]
     Layers(#[from] LayersError),
+    /// There is nothing to seal.
+    #[error("nothing to seal: give --image or --rootfs")]
+    NoInput,
+    /// Nobody says which machine a root file system is for.
+    #[error("--rootfs needs --arch: nothing in a folder or tar file says which machine it is for")]
+    NoArchitecture,
+    /// A root file system cannot be read.
+    #[error("{}: {cause}", path.display())]
+    Rootfs {
+        /// The folder or tar file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// A root file system is neither folder nor file.
+    #[error("{} is neither a folder nor a tar file", path.display())]
+    RootfsKind {
+        /// What was given.
+        path: PathBuf,
+    },
+    /// A folder is not usable.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A tar file is not usable.
+    #[error("{}: {cause}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: Box<LayersError>,
+    },
+    /// Kernel, initramfs or device trees are not usable.
+    #[error(transparent)]
+    Outside(#[from] OutsideError),
+    /// Kernel, initramfs or device trees cannot be read.
+    #[error(transparent)]
+    Add(#[from] AddError),
     /// The image is not one that boots.
     #[error(transparent)]
     Bootc(#[from] BootcError),
@@ -48,6 +91,31 @@ pub enum SealError {
     /// The data cannot be packed.
     #[error(transparent)]
     Pack(#[from] PackError),
+    /// The earlier release cannot be built on.
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    /// The earlier release is for something else.
+    #[error("base is for {what} {found:?}, this release for {expected:?}")]
+    OtherBase {
+        /// For what.
+        what: &'static str,
+        /// What the base says.
+        found: String,
+        /// What was asked for.
+        expected: String,
+    },
+    /// Devices that committed to the base would refuse the release, or never take it by themselves.
+    #[error("{option} is {found}, the base has {base}: {rule}")]
+    Backwards {
+        /// The option.
+        option: &'static str,
+        /// What was given.
+        found: u64,
+        /// What the base has.
+        base: u64,
+        /// What must be.
+        rule: &'static str,
+    },
     /// The release cannot be signed.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -73,6 +141,9 @@ pub enum SealError {
         /// How many there are.
         limit: u64,
     },
+    /// Nothing was packed: a fault in this program.
+    #[error("there is no target")]
+    NoTarget,
     /// A device would refuse the manifest.
     #[error("no device would accept this release: {why}")]
     OwnManifest {

@@ -116,7 +116,9 @@ impl Sample {
 fn key_set(keys: &[(&str, &[u8])]) -> KeySet {
     let mut set = KeySet::new();
     for (name, prefix) in keys {
-        set.push(name, *PrivateKey::from_pem(&pem(prefix)).unwrap().public()).unwrap();
+        let unlocked = || unreachable!("the key is not encrypted");
+        let key = PrivateKey::from_pem(&pem(prefix), &unlocked).unwrap();
+        set.push(name, *key.public()).unwrap();
     }
     set
 }

@@ -30,6 +30,10 @@ pub(crate) struct Release {
 }
 
 impl Release {
+    pub(crate) fn source(&self) -> String {
+        format!("oci:{}:v1", self.layout.display())
+    }
+
     pub(crate) fn signature_tag(&self) -> String {
         format!("{}.sig", self.digest.replace(':', "-"))
     }
@@ -104,7 +108,7 @@ impl Bench {
         notes: &[&str],
     ) -> Result<String, String> {
         let mut sign = Command::new(env!("CARGO_BIN_EXE_gybe-publish"));
-        sign.arg("sign").arg(format!("oci:{}:v1", release.layout.display()));
+        sign.arg("sign").arg(release.source());
         for key in keys {
             sign.arg("--key").arg(self.path(&format!("{key}.pem")));
         }
@@ -112,6 +116,11 @@ impl Bench {
             sign.arg("--annotation").arg(note);
         }
         tools::outcome(&mut sign)
+    }
+
+    /// The bytes of the index of a release's layout.
+    pub(crate) fn index(&self, release: &Release) -> String {
+        fs::read_to_string(release.layout.join("index.json")).unwrap()
     }
 
     /// Writes the newest simple signing of a release to files: payload and signature.

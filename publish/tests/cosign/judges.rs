@@ -6,7 +6,12 @@ use crate::registry::Registry;
 use crate::tools;
 
 /// What cosign says of a signature by key, or the last line of why not.
-fn cosign_verify(bench: &Bench, version: &str, key: &str, name: &str) -> Result<String, String> {
+pub(crate) fn cosign_verify(
+    bench: &Bench,
+    version: &str,
+    key: &str,
+    name: &str,
+) -> Result<String, String> {
     let key = bench.path(&format!("{key}.pub"));
     let offline = ["--insecure-ignore-tlog=true", "--allow-http-registry"];
     let mut verify = bench.tool(version);

@@ -4,5 +4,6 @@
 
 mod bench;
 mod judges;
+mod locked;
 mod registry;
 mod tools;

@@ -9,6 +9,7 @@ use gybe_core::boot::CMDLINE_VARIABLE;
 use gybe_core::digest::{Digest, Hasher};
 
 use super::MachineError;
+use super::bare::{self, UnusableTrailer};
 use crate::fat::{Fat, Place};
 
 /// Where an EROFS superblock begins with its magic number.
@@ -39,6 +40,9 @@ pub enum Unloadable {
     /// The root target has no EROFS superblock.
     #[error("root target is no EROFS")]
     NoErofs,
+    /// The trailer does not say what the kernel is to be told.
+    #[error(transparent)]
+    Trailer(#[from] UnusableTrailer),
     /// The boot target lacks a file.
     #[error("boot target has no {name}")]
     NoFile {
@@ -85,12 +89,20 @@ pub(super) fn load(boot: &Path, root: &Path) -> Result<String, Unloadable> {
             return Err(Unloadable::Digest { name: file.0 });
         }
     }
+    check_root(root)?;
+    value(CMDLINE_VARIABLE).map(str::to_owned)
+}
+
+/// As [`load`], for a slot without a boot target.
+pub(super) fn load_bare(root: &Path) -> Result<String, Unloadable> {
+    check_root(root)?;
+    Ok(bare::command_line(root)?)
+}
+
+fn check_root(root: &Path) -> Result<(), Unloadable> {
     let mut magic = [0; 4];
     File::open(root)?.read_exact_at(&mut magic, EROFS_AT)?;
-    if magic != EROFS_MAGIC {
-        return Err(Unloadable::NoErofs);
-    }
-    value(CMDLINE_VARIABLE).map(str::to_owned)
+    if magic == EROFS_MAGIC { Ok(()) } else { Err(Unloadable::NoErofs) }
 }
 
 fn digest(image: &File, place: Place) -> io::Result<Digest> {

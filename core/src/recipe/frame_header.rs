@@ -4,7 +4,7 @@
 //! Source: RFC 8878, section 3.1.1.1.
 
 /// The largest window of a frame: the largest frame itself.
-pub(super) const WINDOW_LEN_MAX: u64 = 1 << 20;
+pub const WINDOW_LEN_MAX: u64 = 1 << 20;
 
 const MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
 /// The lowest binary logarithm of a window.
@@ -12,17 +12,17 @@ const WINDOW_LOG_MIN: u32 = 10;
 
 /// What a frame says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FrameHeader {
+pub struct FrameHeader {
     /// How far its decoder must be able to look back, in bytes.
-    pub(super) window_len: u64,
+    pub window_len: u64,
     /// How many bytes it decodes to.
-    pub(super) content_len: u64,
+    pub content_len: u64,
 }
 
 impl FrameHeader {
     /// Reads the header at the start of `frame`; `None` if it is none that packs have, which say
     /// their length and need no dictionary.
-    pub(super) fn parse(frame: &[u8]) -> Option<Self> {
+    pub fn parse(frame: &[u8]) -> Option<Self> {
         let rest = frame.strip_prefix(&MAGIC)?;
         let (&descriptor, rest) = rest.split_first()?;
         let is_single_segment = descriptor & 0x20 != 0;
@@ -34,13 +34,14 @@ impl FrameHeader {
             (None, rest)
         } else {
             let (&byte, rest) = rest.split_first()?;
-            let base = 1_u64.checked_shl(WINDOW_LOG_MIN + u32::from(byte >> 3))?;
-            (Some(base + base / 8 * u64::from(byte & 7)), rest)
+            let base = 1_u64.checked_shl(WINDOW_LOG_MIN.checked_add(u32::from(byte >> 3))?)?;
+            let more = (base >> 3).checked_mul(u64::from(byte & 7))?;
+            (Some(base.checked_add(more)?), rest)
         };
         let content_len = match descriptor >> 6 {
             0 if is_single_segment => u64::from(*rest.first()?),
             0 => return None,
-            1 => u64::from(u16::from_le_bytes(*rest.first_chunk()?)) + 256,
+            1 => u64::from(u16::from_le_bytes(*rest.first_chunk()?)).checked_add(256)?,
             2 => u64::from(u32::from_le_bytes(*rest.first_chunk()?)),
             _ => u64::from_le_bytes(*rest.first_chunk()?),
         };
@@ -53,7 +54,8 @@ mod tests {
     use super::*;
 
     fn header(bytes: &[u8]) -> Option<(u64, u64)> {
-        let frame = [&MAGIC[..], bytes].concat();
+        let mut frame = MAGIC.to_vec();
+        frame.extend_from_slice(bytes);
         FrameHeader::parse(&frame).map(|it| (it.window_len, it.content_len))
     }
 
@@ -82,7 +84,7 @@ mod tests {
     #[test]
     fn what_the_library_writes_is_read() {
         for len in [1, 255, 256, 4096, 70_000, 1 << 20] {
-            let frame = zstd::bulk::compress(&vec![1; len], 3).unwrap();
+            let frame = zstd::bulk::compress(&std::vec![1; len], 3).unwrap();
             let header = FrameHeader::parse(&frame).unwrap();
             assert_eq!(header.content_len, len as u64);
             assert!(header.window_len <= WINDOW_LEN_MAX, "{len}: {header:?}");
