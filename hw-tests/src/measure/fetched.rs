@@ -108,6 +108,10 @@ fn one(lab: &Lab, pair: &Pair, device: &Device, old: &Path) -> Result<Found, Str
     lab::remove(empty.root())?;
     let peers = peers::run(lab, pair, &roots)?;
     lab::remove(&roots.new)?;
+    let Install { bytes, requests, told_bytes, .. } = update;
+    say::line(&format!(
+        "fetched {bytes} bytes in {requests} requests; by its own count {told_bytes}"
+    ));
     let (identity, pushed_bytes) = (identity(lab, pair.tag)?, pushed(lab, pair)?);
     Ok(Found { pair: *pair, identity, full, update, new_blocks, pushed_bytes, peers })
 }
