@@ -75,9 +75,10 @@ pub struct Seal {
     /// Accept an image without the label containers.bootc or ostree.bootable
     #[arg(long)]
     pub allow_unlabelled: bool,
-    /// How hard zstd tries, 1 to 19; devices decode all of them alike
-    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(i32).range(1..=19))]
-    pub level: i32,
+    /// How hard zstd tries, 1 to 19; devices decode all of them alike [default: 12, and 19 with
+    /// --base, where little is packed]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub level: Option<i32>,
     /// Who signs it, if anybody does now.
     #[command(flatten)]
     pub signing: Signing,

@@ -32,6 +32,13 @@ use input::{Boot, Source};
 use progress::Bars;
 use report::{PackReport, Sealed};
 
+/// How hard zstd tries with a whole image: about 30 s of processor time for 730 MB.
+const LEVEL: i32 = 12;
+
+/// How hard it tries with what is new: 7 % less for devices to fetch. Months of Debian's updates take
+/// 40 s of processor time instead of 9.
+const LEVEL_OF_NEW: i32 = 19;
+
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// Runs the verb.
@@ -53,7 +60,8 @@ pub fn run(arguments: &Seal) -> Result<(), SealError> {
     let microshift = microshift::version(tree, spool, architecture)?;
 
     let writer = LayoutWriter::open(&arguments.output.path)?;
-    let mut packer = Packer::new(base, writer.blob()?, arguments.level)?;
+    let level = arguments.level.unwrap_or(if base.is_some() { LEVEL_OF_NEW } else { LEVEL });
+    let mut packer = Packer::new(base, writer.blob()?, level)?;
     let root = erofs::layout(tree)?;
     bars.target("root", root.blocks());
     let root_hash = packer.add(&root, spool, &mut |blocks| bars.packed(blocks))?.root_hash;
