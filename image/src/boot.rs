@@ -11,6 +11,10 @@ use crate::bootc::Bootable;
 use crate::fat::{self, FatError, File, SectorLen};
 use crate::target::{Source, Target};
 
+mod files;
+
+pub use files::{BootFile, Files, FilesError, Form};
+
 /// Name of the target.
 pub const TARGET_NAME: &str = "boot";
 
@@ -26,31 +30,33 @@ const ENVIRONMENT_FILLING: u8 = b'#';
 /// Version of this format, `gybe_format`.
 const FORMAT: u32 = 1;
 
-/// Lays out what boots an image whose root target has the verity root `root_hash`.
+/// Lays out what boots an image whose root target has the verity root `root_hash`. `files` were made
+/// from the same `bootable`.
 ///
 /// # Errors
 /// When the command line is too long, or a file cannot be stored; [`BootError`] says which.
 pub fn layout(
     bootable: &Bootable,
+    files: &Files,
     root_hash: &Digest,
     sector: SectorLen,
 ) -> Result<Target, BootError> {
     let file = |path: &str, source| File { path: path.into(), source };
     let bytes = |bytes: Vec<u8>| Source::Bytes(Arc::from(bytes));
-    let [kernel, initramfs] = [&bootable.kernel, &bootable.initramfs];
+    let Files { kernel, initramfs, .. } = files;
     let sums =
         format!("{}  vmlinuz\n{}  initrd.img\n", kernel.digest.hex(), initramfs.digest.hex());
-    let mut files = vec![
-        file("gybe.env", bytes(environment(bootable, root_hash)?)),
+    let mut all = vec![
+        file("gybe.env", bytes(environment(bootable, files, root_hash)?)),
         file("sha256.sum", bytes(sums.into_bytes())),
-        file("vmlinuz", Source::Content(kernel.clone())),
-        file("initrd.img", Source::Content(initramfs.clone())),
+        file("vmlinuz", kernel.source.clone()),
+        file("initrd.img", initramfs.source.clone()),
     ];
-    files.extend(bootable.device_trees.iter().map(|(path, content)| File {
+    all.extend(bootable.device_trees.iter().map(|(path, content)| File {
         path: format!("dtb/{path}"),
         source: Source::Content(content.clone()),
     }));
-    Ok(fat::layout(TARGET_NAME, files, sector)?)
+    Ok(fat::layout(TARGET_NAME, all, sector)?)
 }
 
 /// The signed command line: the image's arguments, then the root hash. It is the same for both
@@ -72,13 +78,17 @@ pub fn command_line(kargs: &[String], root_hash: &Digest) -> Result<String, Boot
 }
 
 /// `gybe.env`: what the loader reads.
-fn environment(bootable: &Bootable, root_hash: &Digest) -> Result<Vec<u8>, BootError> {
+fn environment(
+    bootable: &Bootable,
+    files: &Files,
+    root_hash: &Digest,
+) -> Result<Vec<u8>, BootError> {
     let mut text = format!(
         "{ENVIRONMENT_BEGIN}gybe_format={FORMAT}\ngybe_cmdline={}\ngybe_kernel_sha256={}\n\
          gybe_initrd_sha256={}\n",
         command_line(&bootable.kargs, root_hash)?,
-        bootable.kernel.digest.hex(),
-        bootable.initramfs.digest.hex(),
+        files.kernel.digest.hex(),
+        files.initramfs.digest.hex(),
     )
     .into_bytes();
     text.resize(text.len().next_multiple_of(ENVIRONMENT_LEN_UNIT), ENVIRONMENT_FILLING);

@@ -11,7 +11,7 @@ use crate::content::{Content, ReadContent};
 use crate::tree::{Kind, NodeId, Tree};
 
 pub mod kargs;
-mod kernel;
+pub(crate) mod kernel;
 mod outside;
 mod resolve;
 #[cfg(test)]
@@ -75,6 +75,23 @@ pub struct Bootable {
     pub device_trees: BTreeMap<String, Content>,
     /// Arguments for the kernel, in order.
     pub kargs: Vec<String>,
+}
+
+impl Bootable {
+    /// Takes the initramfs out of `tree`, which is the root's: the boot target has it. Gives its path,
+    /// without a slash in front, if it was there.
+    pub fn leave_out_initramfs(&self, tree: &mut Tree) -> Option<String> {
+        let path = format!("{MODULES}/{}", self.kernel_version);
+        let directory = tree.find(path.as_bytes())?;
+        let id = tree.entry(directory, INITRAMFS.as_bytes())?;
+        match &tree.node(id).kind {
+            Kind::File(content) if content.digest == self.initramfs.digest => {
+                tree.remove(directory, INITRAMFS.as_bytes())?;
+                Some(format!("{path}/{INITRAMFS}"))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Checks `image`, which must be for the OCI architecture `architecture`.

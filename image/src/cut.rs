@@ -9,7 +9,7 @@ use gybe_core::verity::leaf;
 
 use crate::content::ReadContent;
 use crate::parallel;
-use crate::target::{Extent, Source, Target};
+use crate::target::{Extent, Source, Tail, Target};
 
 /// How many bytes are read and hashed in one go over all cores.
 const BATCH_LEN: u64 = 16 << 20;
@@ -74,10 +74,17 @@ pub(crate) fn cut<E: From<io::Error>>(
 fn windows(extent: &Extent) -> impl Iterator<Item = Window<'_>> {
     let len = extent.source.len();
     let step = u64::from(extent.chunk_blocks_max.max(1)) * BLOCK_LEN_U64;
-    (0..len.div_ceil(step)).map(move |number| {
+    let tail_len = match extent.tail {
+        Tail::Joined => 0,
+        Tail::Apart => len % BLOCK_LEN_U64,
+    };
+    let body_len = len - tail_len;
+    let body = (0..body_len.div_ceil(step)).map(move |number| {
         let at = number * step;
-        Window { source: &extent.source, at, len: step.min(len - at) }
-    })
+        Window { source: &extent.source, at, len: step.min(body_len - at) }
+    });
+    let tail = Window { source: &extent.source, at: body_len, len: tail_len };
+    body.chain((tail_len > 0).then_some(tail))
 }
 
 fn read(window: &Window<'_>, content: &dyn ReadContent) -> io::Result<Vec<Cut>> {
@@ -92,6 +99,7 @@ fn read(window: &Window<'_>, content: &dyn ReadContent) -> io::Result<Vec<Cut>> 
             let beyond = || io::Error::from(io::ErrorKind::UnexpectedEof);
             filled.copy_from_slice(source.get(at..at + len).ok_or_else(beyond)?);
         }
+        Source::Spooled(source) => source.read_at(window.at, filled)?,
     }
     let (blocks, _) = bytes.as_chunks::<BLOCK_LEN>();
     Ok(runs(blocks).into_iter().map(|(zeros, blocks)| part(zeros, blocks)).collect())
@@ -144,7 +152,23 @@ fn part(zeros: bool, blocks: &[Block]) -> Cut {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+
+    #[test]
+    fn a_tail_that_is_apart_leaves_the_full_blocks_as_they_are_elsewhere() {
+        let lens = |len: usize, tail| {
+            let source = Source::Bytes(Arc::from(vec![1; len]));
+            let extent = Extent { source, chunk_blocks_max: 2, tail };
+            windows(&extent).map(|window| (window.at, window.len)).collect::<Vec<_>>()
+        };
+        assert_eq!(lens(13_000, Tail::Joined), [(0, 8192), (8192, 4808)]);
+        assert_eq!(lens(13_000, Tail::Apart), [(0, 8192), (8192, 4096), (12_288, 712)]);
+        assert_eq!(lens(12_288, Tail::Apart), lens(12_288, Tail::Joined));
+        assert_eq!(lens(100, Tail::Apart), lens(100, Tail::Joined));
+        assert_eq!(lens(0, Tail::Apart), []);
+    }
 
     #[test]
     fn runs_of_zeros_are_split_off_where_that_is_worth_a_record() {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use gybe_core::block::{BLOCK_LEN, BLOCK_LEN_U64};
 
 use crate::content::Content;
-use crate::target::{Extent, Source, Target};
+use crate::target::{Extent, Source, Tail, Target};
 use crate::tree::{Kind, NodeId, Tree};
 
 mod disk;
@@ -63,14 +63,17 @@ pub fn layout(tree: &Tree) -> Result<Target, LayoutError> {
     extents.push(Extent {
         source: Source::Bytes(Arc::from(superblock.block().as_slice())),
         chunk_blocks_max: 1,
+        tail: Tail::Joined,
     });
     extents.extend(walk.contents.into_iter().map(|content| Extent {
         source: Source::Content(content),
         chunk_blocks_max: CONTENT_CHUNK_BLOCKS_MAX,
+        tail: Tail::Joined,
     }));
     extents.push(Extent {
         source: Source::Bytes(Arc::from(metadata)),
         chunk_blocks_max: METADATA_CHUNK_BLOCKS_MAX,
+        tail: Tail::Joined,
     });
     Ok(Target { name: TARGET_NAME.into(), extents })
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use gybe_core::block::BLOCK_LEN;
 
-use crate::target::{Extent, Source, Target};
+use crate::target::{Extent, Source, Tail, Target};
 
 mod boot_sector;
 mod directory;
@@ -95,14 +95,19 @@ pub fn layout(name: &str, files: Vec<File>, sector: SectorLen) -> Result<Target,
     let bytes = |bytes: Vec<u8>, chunk_blocks_max| Extent {
         source: Source::Bytes(Arc::from(bytes)),
         chunk_blocks_max,
+        tail: Tail::Joined,
     };
     let mut extents = vec![bytes(block_0, 1), bytes(metadata, METADATA_CHUNK_BLOCKS_MAX)];
     extents.extend(
         files
             .into_iter()
-            .map(|file| file.source)
+            .flat_map(|file| file.source.parts())
             .filter(|source| !source.is_empty())
-            .map(|source| Extent { source, chunk_blocks_max: CONTENT_CHUNK_BLOCKS_MAX }),
+            .map(|source| Extent {
+                source,
+                chunk_blocks_max: CONTENT_CHUNK_BLOCKS_MAX,
+                tail: Tail::Joined,
+            }),
     );
     if plan.unused > 0 {
         let unused = usize::try_from(plan.unused).unwrap_or(0);

@@ -85,6 +85,7 @@ fn expected(files: &[File]) -> Vec<(String, Vec<u8>)> {
         .iter()
         .map(|file| match &file.source {
             Source::Bytes(bytes) => (file.path.clone(), bytes.to_vec()),
+            Source::Spooled(_) => unreachable!("no file here was unpacked"),
             Source::Content(content) => {
                 (file.path.clone(), vec![0; usize::try_from(content.len).unwrap()])
             }

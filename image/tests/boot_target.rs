@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use gybe_core::digest::Digest;
-use gybe_image::boot::{self, BootError};
+use gybe_image::boot::{self, BootError, Files};
 use gybe_image::bootc::Bootable;
 use gybe_image::content::Content;
 use gybe_image::fat::SectorLen;
@@ -41,7 +41,8 @@ fn root_hash() -> Digest {
 /// Takes the boot target apart with mtools.
 fn unpacked() -> tempfile::TempDir {
     let (fixture, bootable) = bootable();
-    let target = boot::layout(&bootable, &root_hash(), SectorLen::B512).unwrap();
+    let target =
+        boot::layout(&bootable, &Files::kept(&bootable), &root_hash(), SectorLen::B512).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let image = folder.path().join("boot.fat");
     write_file(&target, &fixture, &image);
@@ -57,7 +58,8 @@ fn command_line() -> String {
 #[test]
 fn the_layout_has_not_changed() {
     let (fixture, bootable) = bootable();
-    let target = boot::layout(&bootable, &root_hash(), SectorLen::B512).unwrap();
+    let target =
+        boot::layout(&bootable, &Files::kept(&bootable), &root_hash(), SectorLen::B512).unwrap();
     let digest = "sha256:fab0ac011bccc1489e3cdd6dfc6ac4cbe8e95869c2223b488f2dd80f2d33f373";
     assert_eq!(Digest::of(&bytes(&target, &fixture)).to_string(), digest);
 }

@@ -75,6 +75,12 @@ pub struct Seal {
     /// Accept an image without the label containers.bootc or ostree.bootable
     #[arg(long)]
     pub allow_unlabelled: bool,
+    /// Put kernel and initramfs into the boot target byte for byte as the image has them, not unpacked
+    #[arg(long, conflicts_with = "no_boot")]
+    pub keep_boot_files: bool,
+    /// Leave the initramfs out of the root file system: the boot target has it
+    #[arg(long, conflicts_with = "no_boot")]
+    pub root_without_initramfs: bool,
     /// How hard zstd tries, 1 to 19; devices decode all of them alike [default: 12, and 19 with
     /// --base, where little is packed]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=19))]

@@ -5,6 +5,7 @@
 //! packed; nothing of it stays in memory. What an earlier release has packed is referred to.
 
 mod base;
+mod boot_files;
 mod document;
 mod error;
 mod input;
@@ -26,6 +27,7 @@ use gybe_oci::{BlobWriter, Descriptor, LayoutWriter, Transport};
 use crate::cli::Seal;
 use crate::sign;
 use base::Earlier;
+use boot_files::BootFiles;
 use document::{Facts, Pack};
 pub use error::SealError;
 use input::{Boot, Source};
@@ -55,18 +57,22 @@ pub fn run(arguments: &Seal) -> Result<(), SealError> {
     let base = earlier.as_ref().map(|earlier| &earlier.base);
 
     let bars = Bars::new();
-    let input = source.read(&bars)?;
+    let mut input = source.read(&bars)?;
+    let boot_files = BootFiles::of(&mut input, arguments)?;
     let (tree, spool, architecture) = (&input.tree, &input.contents, &input.architecture);
     let microshift = microshift::version(tree, spool, architecture)?;
 
     let writer = LayoutWriter::open(&arguments.output.path)?;
     let level = arguments.level.unwrap_or(if base.is_some() { LEVEL_OF_NEW } else { LEVEL });
     let mut packer = Packer::new(base, writer.blob()?, level)?;
-    let root = erofs::layout(tree)?;
+    let mut root = erofs::layout(tree)?;
+    if let Some(BootFiles { files, .. }) = &boot_files {
+        files.share_with(&mut root);
+    }
     bars.target("root", root.blocks());
     let root_hash = packer.add(&root, spool, &mut |blocks| bars.packed(blocks))?.root_hash;
-    if let Boot::Target(bootable) = &input.boot {
-        let boot = boot::layout(bootable, &root_hash, SectorLen::B512)?;
+    if let (Boot::Target(bootable), Some(BootFiles { files, .. })) = (&input.boot, &boot_files) {
+        let boot = boot::layout(bootable, files, &root_hash, SectorLen::B512)?;
         bars.target("boot", boot.blocks());
         packer.add(&boot, spool, &mut |blocks| bars.packed(blocks))?;
     }
@@ -84,6 +90,7 @@ pub fn run(arguments: &Seal) -> Result<(), SealError> {
         command_line: &command_line,
         kernel: input.boot.kernel_version(),
         microshift: microshift.as_deref(),
+        boot_files: boot_files.as_ref(),
     };
     let sealed = write(&writer, earlier.as_ref(), done, &facts, arguments)?;
     let signed = if keys.is_empty() {

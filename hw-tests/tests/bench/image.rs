@@ -6,6 +6,9 @@ use std::path::Path;
 
 use super::{Bench, succeed, tool};
 
+/// The directory of the kernel.
+pub(crate) const MODULES: &str = "usr/lib/modules/6.12.0-gybe";
+
 /// What a small image is made of: equal numbers, equal bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Small {
@@ -39,7 +42,7 @@ impl Small {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         };
-        let modules = "usr/lib/modules/6.12.0-gybe";
+        let modules = MODULES;
         put(&format!("{modules}/vmlinuz"), &noise(1_000_000, 300_000));
         put(&format!("{modules}/initramfs.img"), &noise(1_000_001 + self.seed, 200_000));
         put("usr/lib/os-release", b"ID=acme\n");

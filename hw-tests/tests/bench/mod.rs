@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(crate) use device::{Device, Snapshot, config};
-pub(crate) use image::{Small, image, native};
+pub(crate) use image::{MODULES, Small, image, native};
 pub(crate) use parts::{Parts, hex};
 pub(crate) use recipe::{Digest, Release};
 pub(crate) use rows::{Leaves, Row, annotate, configure, halve, judge, resign, row};

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::content::Content;
-use crate::target::{Extent, Source};
+use crate::target::{Extent, Source, Tail};
 
 struct NoContent;
 
@@ -26,6 +26,7 @@ fn target(name: &str, extents: &[(&[u8], u32)]) -> Target {
         .map(|(bytes, max)| Extent {
             source: Source::Bytes(Arc::from(*bytes)),
             chunk_blocks_max: *max,
+            tail: Tail::Joined,
         })
         .collect();
     Target { name: name.into(), extents }

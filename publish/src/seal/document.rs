@@ -16,6 +16,8 @@ use gybe_image::pack::Packed;
 use gybe_image::pages::Recipe;
 use serde_json::{Value, json};
 
+use super::boot_files::BootFiles;
+
 /// The oldest agent that can install what this version seals.
 const AGENT_MIN: &str = "0.1.0";
 
@@ -26,7 +28,7 @@ const CHUNK_LEN_MAX: usize = 64 * BLOCK_LEN;
 /// gives the same bytes as long as both are the same.
 const ROOT_LAYOUT: &str = "erofs-v1";
 const BOOT_LAYOUT: &str = "fat-v1";
-const CONVERTER: u32 = 1;
+const CONVERTER: u32 = 2;
 
 /// What is known of a release besides its data.
 pub(super) struct Facts<'a> {
@@ -39,6 +41,7 @@ pub(super) struct Facts<'a> {
     pub(super) command_line: &'a str,
     pub(super) kernel: Option<&'a str>,
     pub(super) microshift: Option<&'a str>,
+    pub(super) boot_files: Option<&'a BootFiles>,
 }
 
 /// A pack that the release uses.
@@ -82,8 +85,15 @@ pub(super) fn config(
             "rootHash": target.root_hash.hex().to_string(),
             "tree": root,
         });
-        if !root && let Some(members) = description.as_object_mut() {
-            members.insert("sectorSize".to_owned(), json!(512));
+        if let Some(members) = description.as_object_mut() {
+            let files = facts.boot_files;
+            if root {
+                let left_out = files.and_then(|files| files.left_out.as_ref());
+                members.extend(left_out.map(|path| ("leftOut".to_owned(), json!([path]))));
+            } else {
+                members.insert("sectorSize".to_owned(), json!(512));
+                members.extend(files.map(|files| ("files".to_owned(), json!(files.rule))));
+            }
         }
         description
     });

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use gybe_image::AddError;
 use gybe_image::base::BaseError;
-use gybe_image::boot::BootError;
+use gybe_image::boot::{BootError, FilesError};
 use gybe_image::bootc::{BootcError, OutsideError};
 use gybe_image::erofs::LayoutError as ErofsError;
 use gybe_image::folder::FolderError;
@@ -82,6 +82,9 @@ pub enum SealError {
     /// The image is not one that boots.
     #[error(transparent)]
     Bootc(#[from] BootcError),
+    /// Kernel or initramfs cannot be unpacked.
+    #[error("{0}\nhint: --keep-boot-files takes kernel and initramfs as they are")]
+    Files(#[from] FilesError),
     /// The root file system cannot be laid out.
     #[error(transparent)]
     Erofs(#[from] ErofsError),

@@ -8,6 +8,7 @@ use gybe_oci::Descriptor;
 use serde::Serialize;
 
 use super::SealError;
+use super::boot_files::BootFiles;
 use super::document::{Facts, Pack};
 use crate::output;
 use crate::sign::Signed;
@@ -55,6 +56,7 @@ struct Report<'a> {
     sequence: u64,
     kernel: Option<&'a str>,
     targets: Vec<TargetReport<'a>>,
+    boot_files: Option<BootFilesReport>,
     recipe_bytes: u64,
     /// All packs together, those of earlier releases too.
     pack_bytes: u64,
@@ -77,6 +79,14 @@ struct TargetReport<'a> {
     root_hash: String,
 }
 
+/// What was done to the files that the boot target takes from the image.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BootFilesReport {
+    kernel: String,
+    initramfs: String,
+}
+
 impl Sealed {
     /// Tells about it, as JSON or as text.
     pub(super) fn report(
@@ -89,7 +99,7 @@ impl Sealed {
         if json {
             return Ok(output::json(&self.document(facts, base, signed))?);
         }
-        self.print(base, signed);
+        self.print(facts, base, signed);
         Ok(())
     }
 
@@ -112,6 +122,10 @@ impl Sealed {
             sequence: facts.sequence,
             kernel: facts.kernel,
             targets: targets.collect(),
+            boot_files: facts.boot_files.map(|BootFiles { files, .. }| BootFilesReport {
+                kernel: files.kernel.form.to_string(),
+                initramfs: files.initramfs.form.to_string(),
+            }),
             recipe_bytes: self.recipe_len,
             pack_bytes: self.packs.iter().map(|pack| pack.bytes).sum(),
             pack_frames: self.packs.iter().map(|pack| pack.frames).sum(),
@@ -125,11 +139,15 @@ impl Sealed {
         }
     }
 
-    fn print(&self, base: Option<&Base>, signed: &[Signed]) {
+    fn print(&self, facts: &Facts<'_>, base: Option<&Base>, signed: &[Signed]) {
         output::data(format_args!("release    {}", self.descriptor.digest));
         output::data(format_args!("root hash  {}", self.root_hash.hex()));
         for (name, bytes, _) in &self.targets {
             output::data(format_args!("{name:<10} {bytes} bytes"));
+        }
+        if let Some(BootFiles { files, .. }) = facts.boot_files {
+            output::data(format_args!("kernel     {}", files.kernel.form));
+            output::data(format_args!("initramfs  {}", files.initramfs.form));
         }
         for pack in &self.packs {
             let word = if pack.new { "" } else { ", of an earlier release" };
