@@ -136,7 +136,10 @@ fn linux_unpacks_what_the_boot_target_holds_as_it_does_what_the_image_holds() {
     let mut kept = bench.seal_command(&source, "kept", 1);
     let kept: Value = serde_json::from_str(&succeed(kept.arg("--keep-boot-files"))).unwrap();
     assert_eq!(kept["bootFiles"]["initramfs"], "as in the image");
-    assert_eq!(kept["rootHash"], report["rootHash"], "the root is the same bytes");
+    let mut twice = bench.seal_command(&source, "twice", 1);
+    let twice: Value = serde_json::from_str(&succeed(twice.arg("--initramfs-in-root"))).unwrap();
+    assert_eq!(kept["rootHash"], twice["rootHash"], "the root is the same bytes");
+    assert_ne!(kept["rootHash"], report["rootHash"], "the root has no initramfs");
     let files = |layout: &str| {
         let config = bench::Parts::read(&bench.path(layout)).config;
         [config["converter"].clone(), config["targets"][1]["files"].clone()]
@@ -172,7 +175,7 @@ fn the_initramfs_of_a_real_image_has_little_that_its_root_has_not() {
         serde_json::from_str(&succeed(&mut seal)).unwrap()
     };
     let kept = sealed("kept", &["--keep-boot-files"]);
-    let lean = sealed("lean", &["--root-without-initramfs"]);
+    let lean = sealed("lean", &[]);
     let path = of_sample(&bench, "initramfs.img");
     let packed_len = fs::metadata(&path).unwrap().len();
     let bytes = |report: &Value| report["packBytes"].as_u64().unwrap();

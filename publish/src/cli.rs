@@ -78,9 +78,10 @@ pub struct Seal {
     /// Put kernel and initramfs into the boot target byte for byte as the image has them, not unpacked
     #[arg(long, conflicts_with = "no_boot")]
     pub keep_boot_files: bool,
-    /// Leave the initramfs out of the root file system: the boot target has it
+    /// Keep the initramfs in the root file system, where only kexec would read it, though the boot
+    /// target has it unpacked: devices fetch each new one twice
     #[arg(long, conflicts_with = "no_boot")]
-    pub root_without_initramfs: bool,
+    pub initramfs_in_root: bool,
     /// How hard zstd tries, 1 to 19; devices decode all of them alike [default: 12, and 19 with
     /// --base, where little is packed]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=19))]

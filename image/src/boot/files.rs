@@ -106,6 +106,12 @@ impl Files {
         Ok(files)
     }
 
+    /// Whether the initramfs has other bytes here than in the image.
+    #[must_use]
+    pub const fn is_initramfs_unpacked(&self) -> bool {
+        matches!(self.initramfs.form, Form::Unpacked(_))
+    }
+
     /// Lets the root target be cut where the files in the initramfs are, so that both have the same
     /// chunks. It changes no byte of it.
     pub fn share_with(&self, root: &mut Target) {

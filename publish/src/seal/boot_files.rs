@@ -6,7 +6,6 @@ use serde::Serialize;
 use super::SealError;
 use super::input::{Boot, Input};
 use crate::cli::Seal;
-use crate::output;
 
 /// What the boot target takes from the image, and what that does to the root.
 pub(super) struct BootFiles {
@@ -34,13 +33,9 @@ impl BootFiles {
             let files = Files::unpacked(bootable, &input.architecture, &input.contents)?;
             (files, Rule::Unpacked)
         };
-        let mut left_out = None;
-        if arguments.root_without_initramfs {
-            left_out = bootable.leave_out_initramfs(&mut input.tree);
-            if left_out.is_none() {
-                output::talk("nothing is left out: the root has no such initramfs.img");
-            }
-        }
+        // As long as both are the same bytes, the second costs nothing to fetch.
+        let both = arguments.initramfs_in_root || !files.is_initramfs_unpacked();
+        let left_out = if both { None } else { bootable.leave_out_initramfs(&mut input.tree) };
         Ok(Some(Self { files, rule, left_out }))
     }
 }
