@@ -11,6 +11,7 @@
 use std::collections::BTreeSet;
 
 use gybe_core::digest::Digest;
+use gybe_core::manifest::RELEASE_TYPE;
 
 use crate::layout::{Layout, LayoutError};
 use crate::manifest::{Descriptor, INDEX_LEN_MAX, Index, Manifest};
@@ -46,7 +47,8 @@ impl Layout {
     /// # Errors
     /// The names of the blobs cannot be read.
     pub fn signature_candidates(&self, subject: &Digest) -> Result<Vec<Candidate>, LayoutError> {
-        let mut found = Found { layout: self, subject, seen: BTreeSet::new(), all: Vec::new() };
+        let (seen, others) = (BTreeSet::new(), BTreeSet::new());
+        let mut found = Found { layout: self, subject, seen, others, all: Vec::new() };
         let entries = &self.index().manifests;
         let legacy = format!("sha256-{}.sig", subject.hex());
         let fallback = format!("sha256-{}", subject.hex());
@@ -60,6 +62,11 @@ impl Layout {
         for entry in entries.iter().filter(|entry| entry.ref_name() == Some(&fallback)) {
             found.fallback(entry);
         }
+        let of_others = |entry: &&Descriptor| {
+            is_signature(entry) && !marked(entry) && entry.ref_name() != Some(&fallback)
+                || entry.artifact_type.as_deref() == Some(RELEASE_TYPE)
+        };
+        found.others.extend(entries.iter().filter(of_others).map(|entry| entry.digest));
         for entry in entries.iter().filter(|entry| entry.is_manifest()) {
             found.add(&entry.digest, |manifest| manifest.is_about(subject));
         }
@@ -82,6 +89,8 @@ struct Found<'a> {
     layout: &'a Layout,
     subject: &'a Digest,
     seen: BTreeSet<Digest>,
+    /// What is known to be no signature of the subject: a layout may hold many releases.
+    others: BTreeSet<Digest>,
     all: Vec<Candidate>,
 }
 
@@ -92,15 +101,27 @@ impl Found<'_> {
 
     /// Adds the manifest with this digest if it is one that `fits`; says whether it was read.
     fn add(&mut self, digest: &Digest, fits: impl Fn(&Manifest) -> bool) -> bool {
-        if self.is_full() || self.seen.contains(digest) || digest == self.subject {
+        let known = self.seen.contains(digest) || self.others.contains(digest);
+        if self.is_full() || known || digest == self.subject {
             return false;
         }
         let Ok(text) = self.layout.read_blob(digest, SIGNATURE_MANIFEST_LEN_MAX) else {
             return false;
         };
-        if Manifest::parse(&text).is_ok_and(|manifest| fits(&manifest)) {
-            self.seen.insert(*digest);
-            self.all.push(Candidate { digest: *digest, manifest: text });
+        match Manifest::parse(&text) {
+            Ok(manifest) if fits(&manifest) => {
+                self.seen.insert(*digest);
+                self.all.push(Candidate { digest: *digest, manifest: text });
+            }
+            Ok(manifest) if manifest.may_sign(self.subject) => {}
+            Ok(manifest) => {
+                // What it is made of is no manifest.
+                let parts = manifest.layers.iter().chain([&manifest.config]);
+                self.others.extend(parts.map(|part| part.digest).chain([*digest]));
+            }
+            Err(_) => {
+                self.others.insert(*digest);
+            }
         }
         true
     }

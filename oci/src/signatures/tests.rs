@@ -80,6 +80,23 @@ fn what_is_about_another_image_is_not_a_candidate() {
 }
 
 #[test]
+fn a_name_for_another_image_hides_nothing_that_is_named_or_marked_for_this_one() {
+    let sample = Sample::new();
+    let [ours, other] = [sample.image.digest, Digest::of(b"other")].map(|it| it.hex().to_string());
+    let image = Some(&sample.image);
+    let both = sample.signature("both", "bundle", image);
+    for hex in [&other, &ours] {
+        sample.writer.list(&both, Some(&format!("sha256-{hex}.sig"))).unwrap();
+    }
+    let mut marked = sample.signature("marked", SIMPLE_SIGNING, None);
+    marked.annotations.insert(KIND.0.to_owned(), KIND.1.to_owned());
+    sample.writer.list(&marked, None).unwrap();
+    let of_other = sample.signature("of other", SIMPLE_SIGNING, None);
+    sample.writer.list(&of_other, Some(&format!("sha256-{other}"))).unwrap();
+    assert_eq!(sample.found(), [both.digest, marked.digest]);
+}
+
+#[test]
 fn there_are_never_more_candidates_than_the_limit() {
     let sample = Sample::new();
     for number in 0..SIGNATURE_CANDIDATES_MAX + 8 {
