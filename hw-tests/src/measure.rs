@@ -1,6 +1,7 @@
 //! `cargo measure`: every number of docs/benchmarks.md, from images that it makes itself.
 
 mod bare;
+mod boot_files;
 mod cost;
 mod fetched;
 mod goals;

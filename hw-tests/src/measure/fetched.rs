@@ -11,6 +11,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{
+    boot_files::{self, Way},
     inputs::{BASE, Pair},
     lab::{self, Lab, tally},
     layout::{layers, number, text},
@@ -73,6 +74,10 @@ pub(super) struct Fetched {
     /// What was run for the first of them.
     pub(super) commands: Vec<String>,
     pub(super) is_sealed_on_a_base: bool,
+    /// The first of them, with the initramfs in each way.
+    pub(super) ways: Vec<Way>,
+    /// What was run for that.
+    pub(super) way_commands: Vec<String>,
 }
 
 /// Brings a device from `base` to the image of every pair.
@@ -92,6 +97,10 @@ pub(super) fn run(lab: &Lab) -> Result<Fetched, String> {
     }
     fetched.seals = lab.seals();
     lab::remove(device.root())?;
+    if let Some(pair) = lab.inputs.pairs().first() {
+        fetched.ways = boot_files::run(lab, pair)?;
+        fetched.way_commands = lab.commands();
+    }
     Ok(fetched)
 }
 

@@ -6,6 +6,7 @@ use super::{
     memory::APART_MAX_KIB,
     page::{bytes, ratio},
     peers::Peer,
+    sizes::Firmware,
 };
 
 const MIB: f64 = 1_048_576.0;
@@ -139,7 +140,7 @@ pub(super) fn rows(findings: &Findings) -> Vec<Row> {
                 (ours, String::new(), within(real(sizes.agent), 4.0 * MIB))
             }),
         ),
-        row("core on a Cortex-M4", "≤ 96 KiB flash, ≤ 32 KiB RAM", missing(String::new())),
+        row("core on a Cortex-M4", "≤ 96 KiB flash, ≤ 32 KiB RAM", firmware(findings)),
         row("sealing an image of 1 GiB on 2 cores", "≤ 60 s, ≤ 512 MiB", seal(findings)),
     ]
 }
@@ -216,6 +217,14 @@ fn update_wall(findings: &Findings) -> Option<Said> {
     Some((format!("{ours:.2} ×"), String::new(), within(ours, 1.0)))
 }
 
+fn firmware(findings: &Findings) -> Option<Said> {
+    let Firmware { flash, ram, .. } = findings.sizes.as_ref()?.firmware;
+    let [flash, ram] = [flash, ram].map(|bytes| real(bytes) / 1024.0);
+    let verdict =
+        if within(flash, 96.0) == Verdict::Met { within(ram, 32.0) } else { Verdict::Missed };
+    Some((format!("{flash:.1} KiB flash, {ram:.1} KiB RAM"), String::new(), verdict))
+}
+
 fn seal(findings: &Findings) -> Option<Said> {
     let sealing = findings.sealing.as_ref()?;
     let (seconds, mib) = (sealing.wall_s_per_gib(), real(sealing.runs.peak_kib()) / 1024.0);
@@ -230,7 +239,7 @@ mod tests {
     use crate::measure::{
         cost::{Cost, Runs},
         memory::{Memory, Peak},
-        sizes::Sizes,
+        sizes::{Firmware, Sizes},
         speed::Speed,
     };
 
@@ -277,8 +286,18 @@ mod tests {
             assert_eq!(verdict(&findings, "memory of an image"), expected);
         }
         for (agent, expected) in [(4 << 20, Verdict::Met), ((4 << 20) + 1, Verdict::Missed)] {
-            findings.sizes = Some(Sizes { agent, publish: 1 });
+            let firmware = Firmware { flash: 1, ram: 1, decoder_flash: 1, decoder_workspace: 1 };
+            findings.sizes = Some(Sizes { agent, publish: 1, firmware });
             assert_eq!(verdict(&findings, "the agent"), expected);
+        }
+        for (flash, ram, expected) in [
+            (96 << 10, 32 << 10, Verdict::Met),
+            ((96 << 10) + 1, 1, Verdict::Missed),
+            (1, (32 << 10) + 1, Verdict::Missed),
+        ] {
+            let firmware = Firmware { flash, ram, decoder_flash: 1, decoder_workspace: 1 };
+            findings.sizes = Some(Sizes { agent: 1, publish: 1, firmware });
+            assert_eq!(verdict(&findings, "core on"), expected, "{flash} {ram}");
         }
     }
 }

@@ -146,12 +146,17 @@ impl Lab {
     pub(super) fn device_with_base(&self, name: &str) -> Result<Device, String> {
         self.seal_base()?;
         let device = self.empty_device(name)?;
-        let source = self.releases().source(BASE);
-        self.measure(&self.gybe(&device, &["install", &source, "--slot", "a"]))?;
+        self.commit_base(&device, &self.releases())?;
+        Ok(device)
+    }
+
+    /// Brings `base` to slot A of an empty device, which runs it then.
+    pub(super) fn commit_base(&self, device: &Device, releases: &Layout) -> Result<(), String> {
+        let source = releases.source(BASE);
+        self.measure(&self.gybe(device, &["install", &source, "--slot", "a"]))?;
         let mut boot = self.program("gybe-loader-player");
         self.measure(boot.arg("--root").arg(device.root()))?;
-        self.measure(&self.gybe(&device, &["commit"]))?;
-        Ok(device)
+        self.measure(&self.gybe(device, &["commit"])).map(drop)
     }
 
     pub(super) fn gybe(&self, device: &Device, arguments: &[&str]) -> Command {

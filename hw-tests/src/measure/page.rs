@@ -11,6 +11,7 @@ use super::{
     memory::Memory,
     peers::Peer,
     sealing::Sealing,
+    sizes::FIRMWARE_TEST,
     speed::Speed,
 };
 
@@ -46,8 +47,17 @@ pub(super) fn page(findings: &Findings, date: &str, machine: &Facts, tools: &Fac
         let (agent, publish) = (bytes(sizes.agent), bytes(sizes.publish));
         let _ = write!(page, "| program | bytes |\n|---|---|\n| `gybe` | {agent} |\n");
         let _ = writeln!(page, "| `gybe-publish` | {publish} |");
+        let firmware = sizes.firmware;
+        for (name, len) in [
+            ("flash of the core on a Cortex-M4, without the decoder", firmware.flash),
+            ("its RAM: variables and painted stack", firmware.ram),
+            ("flash of the zstd decoder there", firmware.decoder_flash),
+            ("workspace of the decoder, with a decoded frame", firmware.decoder_workspace),
+        ] {
+            let _ = writeln!(page, "| {name} | {} |", bytes(len));
+        }
         let build = "cargo build --release --locked --package gybe-agent --bin gybe";
-        commands(&mut page, &[build.to_owned()]);
+        commands(&mut page, &[build.to_owned(), FIRMWARE_TEST.to_owned()]);
     }
     page
 }
@@ -131,6 +141,22 @@ fn fetched_part(page: &mut String, fetched: &Fetched) {
     page.push_str("\nThe releases, and what was run for the first of them:\n");
     let lines = [&*fetched.seals, &*fetched.commands].concat();
     commands(page, &lines);
+    ways_part(page, fetched);
+}
+
+fn ways_part(page: &mut String, fetched: &Fetched) {
+    let Some(pair) = fetched.pairs.first().map(|found| found.pair.tag) else { return };
+    page.push_str("\n## What does it gain to unpack the initramfs?\n\n");
+    let _ = writeln!(page, "The update from `base` to `{pair}`, by the device's own plan.\n");
+    page.push_str("| the initramfs | option | root | boot | update | full install |\n");
+    page.push_str("|---|---|---|---|---|---|\n");
+    for way in &fetched.ways {
+        let option =
+            if way.options.is_empty() { "–".into() } else { format!("`{}`", way.options) };
+        let lens = [way.root_len, way.boot_len, way.update_bytes, way.full_bytes].map(bytes);
+        let _ = writeln!(page, "| {} | {option} | {} |", way.name, lens.join(" | "));
+    }
+    commands(page, &fetched.way_commands);
 }
 
 fn with_share(found: &Found, count: u64) -> String {
