@@ -257,8 +257,8 @@ mod tests {
         let fact = vec![("kernel".to_owned(), "Linux".to_owned())];
         let page = page(&Findings::default(), "2026-01-01", &fact, &Vec::new());
         assert!(page.starts_with("# Measurements\n") && page.contains("| kernel | Linux |"));
-        assert_eq!(page.matches("| not in this run |").count(), 13);
-        assert_eq!(page.matches("| does not exist yet |").count(), 4);
+        assert_eq!(page.matches("| not in this run |").count(), 14);
+        assert_eq!(page.matches("| does not exist yet |").count(), 3);
         assert!(page.contains(NOTES.lines().next().unwrap_or_default()));
         assert!(!page.contains("## Does memory grow"));
     }
