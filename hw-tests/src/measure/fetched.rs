@@ -73,7 +73,6 @@ pub(super) struct Fetched {
     pub(super) seals: Vec<String>,
     /// What was run for the first of them.
     pub(super) commands: Vec<String>,
-    pub(super) is_sealed_on_a_base: bool,
     /// The first of them, with the initramfs in each way.
     pub(super) ways: Vec<Way>,
     /// What was run for that.
@@ -82,7 +81,7 @@ pub(super) struct Fetched {
 
 /// Brings a device from `base` to the image of every pair.
 pub(super) fn run(lab: &Lab) -> Result<Fetched, String> {
-    let mut fetched = Fetched { is_sealed_on_a_base: lab.seals_on_a_base(), ..Fetched::default() };
+    let mut fetched = Fetched::default();
     let device = lab.device_with_base("fetched")?;
     fetched.base = identity(lab, BASE)?;
     let old = lab.path("base.erofs");

@@ -92,12 +92,6 @@ impl Lab {
         })
     }
 
-    /// Whether `seal` can take the packs of an earlier release.
-    pub(super) fn seals_on_a_base(&self) -> bool {
-        let help = run::answer(self.program("gybe-publish").args(["seal", "--help"]));
-        help.is_some_and(|help| help.contains("--base "))
-    }
-
     /// The command that seals an image of this layout.
     pub(super) fn seal(&self, image: &str, to: &Layout, tag: &str) -> Command {
         let mut seal = self.program("gybe-publish");
@@ -119,7 +113,7 @@ impl Lab {
         self.cost(&seal).map(drop)
     }
 
-    /// Seals the image of a pair, on `base` where that is possible, if no section has yet.
+    /// Seals the image of a pair, on `base`, if no section has yet.
     pub(super) fn seal_pair(&self, pair: &Pair) -> Result<(), String> {
         self.seal_base()?;
         if self.releases().manifest(pair.tag).is_ok() {
@@ -128,9 +122,7 @@ impl Lab {
         let image = self.inputs.images().source(pair.tag);
         let mut seal = self.seal(&image, &self.releases(), pair.tag);
         seal.args(["--sequence", "2"]);
-        if self.seals_on_a_base() {
-            seal.args(["--base", &self.releases().source(BASE)]);
-        }
+        seal.args(["--base", &self.releases().source(BASE)]);
         note(&self.seals, self.plain(&seal));
         self.cost(&seal).map(drop)
     }
