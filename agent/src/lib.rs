@@ -9,6 +9,7 @@ pub mod cores;
 pub mod device;
 pub mod error;
 pub mod etc;
+pub mod grow;
 pub mod initramfs;
 pub mod install;
 pub mod output;

@@ -14,6 +14,7 @@ mod verify;
 
 use crate::cli::{Cli, Exit, InitramfsStep, Verb};
 use crate::error::Error;
+use crate::grow;
 use crate::initramfs;
 use crate::update::Failures;
 
@@ -35,6 +36,7 @@ pub fn run(cli: &Cli) -> Result<Exit, Error> {
         Verb::Rollback(report) => rollback::run(&root, *report),
         Verb::Verify(verify) => verify::run(&root, verify),
         Verb::Check(report) => check::run(&root, *report, Failures::Respect),
+        Verb::GrowState => grow::run(&root),
         Verb::Initramfs(initramfs) => match &initramfs.step {
             InitramfsStep::Open => initramfs::open(&root),
             InitramfsStep::Mount { folder } => initramfs::mount(folder),
