@@ -64,6 +64,7 @@ fn tools() -> Result<Counts, String> {
     let tools = tree::tools();
     let script = tree::root().join("hw-tests/tools");
     holds(run::command("bash").arg(script.join("newer-tools.sh")).arg(&tools))?;
+    holds(run::command("bash").arg(script.join("machines.sh")).arg(&tools))?;
     holds(run::command("bash").arg(script.join("debian-rust.sh")).arg(tools.join("debian-rust")))
 }
 
