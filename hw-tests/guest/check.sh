@@ -20,8 +20,12 @@ case $fault:$trial in
         ;;
     hang:1)
         # Nobody feeds the watchdog any more.
-        echo "guest: hangs after userspace"  > /dev/console
-        killall -STOP gybe
+        echo "guest: hangs after userspace" > /dev/console
+        for process in /proc/[0-9]*; do
+            if [ "$(cat "$process/comm" 2> /dev/null)" = gybe ]; then
+                kill -STOP "${process#/proc/}"
+            fi
+        done
         exec sleep 100000
         ;;
     slow:1)

@@ -1,7 +1,7 @@
 //! A case: what is done, on which targets, and in which set.
 
 use super::{
-    machine::{Arch, Firmware, Start},
+    machine::{Arch, Model, Start},
     rig::Rig,
     trouble::Trouble,
 };
@@ -25,7 +25,7 @@ pub(crate) struct Case {
     /// When it runs.
     pub(crate) set: Set,
     /// On which machines.
-    pub(crate) on: &'static [(Arch, Firmware)],
+    pub(crate) on: &'static [Model],
     /// What is on the disk when it begins.
     pub(crate) start: Start,
     /// Does it. What is returned is shown beside the verdict.
@@ -33,8 +33,7 @@ pub(crate) struct Case {
 }
 
 /// Most cases: one loader for each architecture.
-pub(crate) const BOTH: &[(Arch, Firmware)] =
-    &[(Arch::X86_64, Firmware::Bios), (Arch::Aarch64, Firmware::UBoot)];
+pub(crate) const BOTH: &[Model] = &[Model::BIOS, Model::U_BOOT];
 
 /// Fails with `what` unless it holds.
 pub(crate) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), Trouble> {

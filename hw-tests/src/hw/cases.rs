@@ -5,6 +5,7 @@ mod health;
 mod loader;
 mod medium;
 mod power;
+mod systemd;
 mod update;
 
 use super::case::Case;
@@ -18,6 +19,7 @@ pub(crate) fn all() -> Vec<Case> {
         environment::CASES,
         power::CASES,
         medium::CASES,
+        systemd::CASES,
     ];
     groups.concat()
 }

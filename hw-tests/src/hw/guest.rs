@@ -1,14 +1,20 @@
-//! The test guest: a small system around a real kernel, busybox and Gybe, as releases on a stick
-//! and as a factory disk.
+//! The test guests as releases on a stick and as a factory disk.
+
+mod busybox;
+mod debian;
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt as _, symlink},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use super::{machine::Arch, qemu::Disks, trouble::Trouble};
+use super::{
+    machine::{Arch, Guest},
+    qemu::Disks,
+    trouble::Trouble,
+};
 use crate::{
     run,
     sample::{EPOCH, make_key},
@@ -19,47 +25,80 @@ use crate::{
 const COMPATIBLE: &str = "gybe-guest";
 /// How many lines the canary has: so many that it fills blocks of its own.
 const CANARY_LINES: u32 = 8_000;
-/// Everything that a case may install: tag, version, whether its initramfs hangs.
-const RELEASES: [(&str, &str, bool); 4] =
-    [("v1", "1", false), ("v2", "2", false), ("v3", "3", false), ("hang", "4", true)];
-/// Programs of ours that run on the build host, in the folder of what was built.
+/// The program of ours that runs on the build host.
 const PUBLISH: &str = "gybe-publish";
 /// Room on the stick beside the releases.
 const STICK_SPARE_MIB: u64 = 64;
 
-/// Where the parts of a guest lie.
-struct Parts {
-    arch: Arch,
-    folder: PathBuf,
-    agent: PathBuf,
+/// A release that a case may install.
+struct Release {
+    tag: &'static str,
+    version: &'static str,
+    /// Whether its initramfs never ends.
+    hangs: bool,
 }
 
-/// Makes releases, stick and factory disk of `arch` in `folder`.
+const RELEASES: [Release; 4] = [
+    Release { tag: "v1", version: "1", hangs: false },
+    Release { tag: "v2", version: "2", hangs: false },
+    Release { tag: "v3", version: "3", hangs: false },
+    Release { tag: "hang", version: "4", hangs: true },
+];
+
+/// What a guest is made from.
+struct Parts {
+    arch: Arch,
+    guest: Guest,
+    /// Kernel, modules, libraries and busybox.
+    folder: PathBuf,
+    agent: PathBuf,
+    /// The public key that its releases are signed with.
+    public_key: PathBuf,
+}
+
+/// Makes releases, stick and factory disk in `folder`.
 ///
 /// # Errors
 /// What is missing, or the program that did not do its part.
-pub(crate) fn make(arch: Arch, programs: &Path, folder: &Path) -> Result<Disks, Trouble> {
+pub(crate) fn make(
+    arch: Arch,
+    guest: Guest,
+    programs: &Path,
+    folder: &Path,
+) -> Result<Disks, Trouble> {
     if folder.exists() {
         fs::remove_dir_all(folder)?;
     }
     fs::create_dir_all(folder)?;
+    make_key(&folder.join("release"))?;
     let parts = Parts {
         arch,
+        guest,
         folder: tree::tools().join("machines/guest").join(arch.oci_name()),
         agent: agent(arch, programs)?,
+        public_key: folder.join("release.pub"),
     };
-    make_key(&folder.join("release"))?;
+    let base = match guest {
+        Guest::Busybox => None,
+        Guest::InitramfsTools | Guest::Dracut => Some(debian::base(&parts, folder)?),
+    };
     let layout = folder.join("releases");
     let publish = programs.join(PUBLISH);
-    for (number, (tag, version, hangs)) in RELEASES.iter().enumerate() {
-        let root = parts.root(folder, version)?;
-        let initramfs = parts.initramfs(folder, *hangs)?;
+    for (number, release) in RELEASES.iter().enumerate() {
         let mut seal = run::command(&publish.to_string_lossy());
-        seal.arg("seal").arg("--rootfs").arg(root).arg("--initramfs").arg(initramfs);
-        seal.arg("--kernel").arg(parts.folder.join("vmlinuz"));
-        seal.args(["--arch", arch.oci_name(), "--compatible", COMPATIBLE, "--version", version]);
-        seal.args(["--rollback-index", "1", "--sequence", &(number + 1).to_string()]);
-        seal.args(["--level", "3"]).arg("--key").arg(folder.join("release.pem"));
+        seal.arg("seal");
+        match &base {
+            None => busybox::into_seal(&parts, folder, release, &mut seal)?,
+            // The initramfs of a distribution does not hang.
+            Some(_) if release.hangs => continue,
+            Some(base) => debian::into_seal(base, folder, release, &mut seal)?,
+        }
+        let sequence = (number + 1).to_string();
+        seal.args(["--arch", arch.oci_name(), "--compatible", COMPATIBLE]);
+        seal.args(["--version", release.version, "--rollback-index", "1"]);
+        seal.args(["--sequence", &sequence, "--level", "3"]);
+        seal.arg("--key").arg(folder.join("release.pem"));
+        let tag = release.tag;
         quietly(seal.arg("--output").arg(format!("oci:{}:{tag}", layout.display())))?;
     }
     let stick = folder.join("stick.raw");
@@ -70,8 +109,10 @@ pub(crate) fn make(arch: Arch, programs: &Path, folder: &Path) -> Result<Disks, 
     let factory = folder.join("factory.raw");
     let mut disk = run::command(&publish.to_string_lossy());
     disk.arg("disk").arg(format!("oci:{}:v1", layout.display()));
-    disk.arg("--key").arg(folder.join("release.pub")).arg("--output").arg(&factory);
-    disk.args(["--boot-size", "128M", "--root-size", "64M", "--state-size", "64M"]);
+    disk.arg("--key").arg(&parts.public_key).arg("--output").arg(&factory);
+    if guest == Guest::Busybox {
+        disk.args(["--boot-size", "128M", "--root-size", "64M", "--state-size", "64M"]);
+    }
     quietly(&mut disk)?;
     Ok(Disks { factory, written: None, both_good: None, stick })
 }
@@ -85,44 +126,19 @@ fn agent(arch: Arch, programs: &Path) -> Result<PathBuf, Trouble> {
     if agent.exists() {
         return Ok(agent);
     }
-    Err(Trouble::harness(format!(
-        "{} is missing: run cargo full-test --step aarch64",
-        agent.display()
-    )))
+    let step = "run cargo full-test --step aarch64";
+    Err(Trouble::harness(format!("{} is missing: {step}", agent.display())))
 }
 
 impl Parts {
-    /// A folder with what initramfs and root have in common: busybox, Gybe, its libraries.
-    fn programs_into(&self, stage: &Path) -> Result<(), Trouble> {
-        for folder in ["bin", "usr/bin", "usr/lib/gybe", "dev", "proc", "sys", "run", "mnt", "tmp"]
-        {
-            fs::create_dir_all(stage.join(folder))?;
-        }
-        copy(&self.folder.join("busybox"), &stage.join("bin/busybox"), 0o755)?;
-        let agent = stage.join("usr/bin/gybe");
-        copy(&self.agent, &agent, 0o755)?;
-        let strip = match self.arch {
-            Arch::X86_64 => "strip",
-            Arch::Aarch64 => "aarch64-linux-gnu-strip",
-        };
-        quietly(run::command(strip).arg(&agent))?;
-        // Where the dynamic loader of either architecture looks without a cache.
-        fs::create_dir_all(stage.join("lib"))?;
-        for entry in fs::read_dir(self.folder.join("root/lib"))? {
-            let entry = entry?;
-            copy(&entry.path(), &stage.join("lib").join(entry.file_name()), 0o755)?;
-        }
-        symlink("lib", stage.join("lib64"))?;
-        Ok(())
-    }
-
     /// What lies in `/usr/lib/gybe`.
-    fn device_files_into(&self, folder: &Path, stage: &Path) -> Result<(), Trouble> {
+    fn device_files_into(&self, stage: &Path) -> Result<(), Trouble> {
         let target = stage.join("usr/lib/gybe");
+        fs::create_dir_all(&target)?;
         fs::write(target.join("config.toml"), self.config())?;
         let trust = "threshold = 1\n\n[[key]]\nname = \"release\"\nfile = \"release.pub\"\n";
         fs::write(target.join("trust.toml"), trust)?;
-        copy(&folder.join("release.pub"), &target.join("release.pub"), 0o644)
+        copy(&self.public_key, &target.join("release.pub"), 0o644)
     }
 
     fn config(&self) -> String {
@@ -144,94 +160,62 @@ impl Parts {
         )
     }
 
-    /// The root of the release with this version, as a tar file.
-    fn root(&self, folder: &Path, version: &str) -> Result<PathBuf, Trouble> {
-        let stage = tempfile::tempdir_in(folder)?;
-        let root = stage.path();
-        self.programs_into(root)?;
-        self.device_files_into(folder, root)?;
-        let applets = run::answer(run::command(&self.applets()?).arg("--list"))
-            .ok_or_else(|| Trouble::harness("busybox --list says nothing"))?;
-        for name in applets.lines().filter(|name| *name != "busybox") {
-            symlink("busybox", root.join("bin").join(name))?;
-        }
-        let release = fs::read_to_string(self.folder.join("release"))?;
+    /// The agent, as small as it is on a device.
+    fn agent_into(&self, stage: &Path) -> Result<(), Trouble> {
+        let agent = stage.join("usr/bin/gybe");
+        copy(&self.agent, &agent, 0o755)?;
+        let strip = match self.arch {
+            Arch::X86_64 => "strip",
+            Arch::Aarch64 => "aarch64-linux-gnu-strip",
+        };
+        quietly(run::command(strip).arg(&agent))
+    }
+
+    /// Arguments of the kernel.
+    fn kernel_arguments(&self) -> String {
         let console = match self.arch {
             Arch::X86_64 => "ttyS0,115200",
             Arch::Aarch64 => "ttyAMA0",
         };
-        let texts: [(&str, &str, u32); 11] = [
-            ("etc/inittab", include_str!("../../guest/inittab"), 0o644),
-            ("etc/init.d/rcS", include_str!("../../guest/rcS"), 0o755),
-            ("etc/passwd", "root::0:0:root:/root:/bin/sh\n", 0o644),
-            ("etc/group", "root:x:0:\n", 0o644),
-            ("bin/part", include_str!("../../guest/part"), 0o755),
-            (
-                "usr/lib/greenboot/check/required.d/10-guest.sh",
-                include_str!("../../guest/check.sh"),
-                0o755,
-            ),
-            ("usr/lib/greenboot/red.d/10-say.sh", include_str!("../../guest/red.sh"), 0o755),
-            ("usr/lib/greenboot/green.d/10-say.sh", include_str!("../../guest/green.sh"), 0o755),
-            ("usr/share/guest/version", version, 0o644),
-            (
-                "usr/lib/bootc/kargs.d/10-console.toml",
-                &format!("kargs = [\"console={console}\", \"quiet\"]\n"),
-                0o644,
-            ),
-            ("usr/share/guest/canary", &canary(version), 0o644),
-        ];
-        for (path, text, mode) in texts {
-            let path = root.join(path);
-            fs::create_dir_all(path.parent().unwrap_or(root))?;
-            fs::write(&path, text)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
-        }
-        fs::create_dir_all(root.join("sbin"))?;
-        symlink("../bin/busybox", root.join("sbin/init"))?;
-        fs::create_dir_all(root.join("usr/lib/modules").join(release.trim()))?;
-        fs::create_dir_all(root.join("var/lib"))?;
-        let tar = folder.join("root.tar");
-        let mut pack = run::command("tar");
-        pack.arg("--create").arg("--file").arg(&tar).arg("--directory").arg(root);
-        pack.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner"]);
-        quietly(pack.arg(format!("--mtime=@{EPOCH}")).arg("."))?;
-        Ok(tar)
+        format!("kargs = [\"console={console}\", \"quiet\"]\n")
     }
 
-    /// A busybox that this machine can run: it has the same programs as the guest's.
-    fn applets(&self) -> Result<String, Trouble> {
-        let mine = tree::tools().join("machines/guest").join(Arch::X86_64.oci_name());
-        Ok(mine.join("busybox").to_string_lossy().into_owned())
+    /// What every guest has: what it says, its checks, the kernel's arguments.
+    fn guest_files_into(&self, stage: &Path) -> Result<(), Trouble> {
+        let check = "usr/lib/greenboot/check/required.d/10-guest.sh";
+        for (path, text) in [
+            ("usr/bin/part", include_str!("../../guest/part")),
+            ("usr/lib/guest/up.sh", include_str!("../../guest/up.sh")),
+            (check, include_str!("../../guest/check.sh")),
+            ("usr/lib/greenboot/red.d/10-say.sh", include_str!("../../guest/red.sh")),
+            ("usr/lib/greenboot/green.d/10-say.sh", include_str!("../../guest/green.sh")),
+        ] {
+            write(stage, path, text, 0o755)?;
+        }
+        write(stage, "usr/lib/bootc/kargs.d/10-console.toml", &self.kernel_arguments(), 0o644)
     }
+}
 
-    /// The initramfs: busybox, Gybe, the modules in their order.
-    fn initramfs(&self, folder: &Path, hangs: bool) -> Result<PathBuf, Trouble> {
-        let stage = tempfile::tempdir_in(folder)?;
-        let root = stage.path();
-        self.programs_into(root)?;
-        self.device_files_into(folder, root)?;
-        for name in ["modules", "sysroot"] {
-            fs::create_dir_all(root.join(name))?;
-        }
-        for entry in fs::read_dir(self.folder.join("modules"))? {
-            let entry = entry?;
-            copy(&entry.path(), &root.join("modules").join(entry.file_name()), 0o644)?;
-        }
-        let init = root.join("init");
-        fs::write(&init, include_str!("../../guest/init"))?;
-        fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
-        if hangs {
-            fs::write(root.join("hang"), "")?;
-        }
-        let file = folder.join("initrd.img");
-        let pack = "cd \"$1\" && find . -print0 | sort -z | \
-                    cpio --quiet --null --create --format=newc --owner=0:0 > \"$2\"";
-        let mut shell = run::command("sh");
-        shell.args(["-c", pack, "sh"]).arg(root).arg(&file);
-        quietly(&mut shell)?;
-        Ok(file)
-    }
+/// What differs between two releases.
+fn release_files_into(stage: &Path, release: &Release) -> Result<(), Trouble> {
+    write(stage, "usr/share/guest/version", release.version, 0o644)?;
+    write(stage, "usr/share/guest/canary", &canary(release.version), 0o644)
+}
+
+/// Packs `stage` as a tar file of files that belong to root.
+fn pack(stage: &Path, tar: &Path) -> Result<(), Trouble> {
+    let mut pack = run::command("tar");
+    pack.arg("--create").arg("--file").arg(tar).arg("--directory").arg(stage);
+    pack.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner"]);
+    quietly(pack.arg("--mode=u=rwX,go=rX").arg(format!("--mtime=@{EPOCH}")).arg("."))
+}
+
+fn write(stage: &Path, path: &str, text: &str, mode: u32) -> Result<(), Trouble> {
+    let path = stage.join(path);
+    fs::create_dir_all(path.parent().unwrap_or(stage))?;
+    fs::write(&path, text)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+    Ok(())
 }
 
 /// Lines that are found in a partition, and that differ between releases.

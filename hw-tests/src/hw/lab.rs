@@ -16,8 +16,8 @@ use super::{
     board::Board,
     case::Case,
     guest,
-    machine::{Arch, Firmware, Machine, Start},
-    phases::Medians,
+    machine::{Arch, Guest, Machine, Model, Start},
+    phases::{Medians, Phases},
     qemu::{Disks, Qemu},
     report,
     rig::Rig,
@@ -28,11 +28,18 @@ use crate::{programs, say, tree};
 /// How often a case is begun again because the guest crashed by itself.
 const CRASHES_MAX: u32 = 1;
 
+/// One case on one machine.
+#[derive(Clone, Copy)]
+struct Work {
+    model: Model,
+    case: Case,
+}
+
 /// How a case ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
-    /// On which architecture.
-    pub(crate) arch: Arch,
+    /// On which machine.
+    pub(crate) model: Model,
     /// Which case.
     pub(crate) name: &'static str,
     /// What it has to say, or what went wrong.
@@ -42,6 +49,9 @@ pub(crate) struct Outcome {
     /// How long its boots took.
     pub(crate) medians: Medians,
 }
+
+/// Makes a machine that keeps its things in a folder.
+type MakeMachine<'a> = &'a (dyn Fn(Model, &Path) -> Result<Box<dyn Machine>, Trouble> + Sync);
 
 /// Where machines keep their disks and logs.
 fn folder() -> PathBuf {
@@ -56,11 +66,10 @@ pub(super) fn run(wanted: &Wanted) -> Result<Vec<Outcome>, Trouble> {
     let outcomes = match &wanted.board {
         Some(file) => {
             let board = Board::read(file)?;
-            let arch = board.arch();
-            let machine = |_: Firmware, _: &Path| Ok(Box::new(board.clone()) as Box<dyn Machine>);
-            run_all(&work(&wanted.cases, &[arch]), 1, &|_, firmware, folder| {
-                machine(firmware, folder)
-            })
+            let mut work = work(&wanted.cases, &[board.arch()]);
+            // A board has one loader and one system: each case once.
+            work.dedup_by_key(|work| work.case.name);
+            run_all(&work, 1, &|_, _| Ok(Box::new(board.clone())))
         }
         None => run_emulated(wanted)?,
     };
@@ -71,102 +80,104 @@ pub(super) fn run(wanted: &Wanted) -> Result<Vec<Outcome>, Trouble> {
     Ok(outcomes)
 }
 
-fn run_emulated(wanted: &Wanted) -> Result<Vec<Outcome>, Trouble> {
-    let programs = programs::build()?;
-    let folder = folder();
-    say::heading("machines and guests");
-    // Which disks there are must be known before the first case begins.
-    let disks: Mutex<Vec<(Arch, Result<Disks, Trouble>)>> = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for &arch in &wanted.archs {
-            let (disks, programs, folder) = (&disks, &programs, &folder);
-            scope.spawn(move || {
-                let made = prepare(arch, programs, &folder.join(arch.name()), &wanted.cases);
-                if let Ok(mut disks) = disks.lock() {
-                    disks.push((arch, made));
-                }
-            });
-        }
-    });
-    let mut of_arch = Vec::new();
-    for (arch, made) in disks.into_inner().unwrap_or_default() {
-        of_arch.push((arch, made?));
-    }
-    say::heading("cases");
-    let machine = |arch: Arch, firmware: Firmware, at: &Path| {
-        let disks = of_arch.iter().find(|(of, _)| *of == arch).map(|(_, disks)| disks);
-        let disks = disks.ok_or_else(|| Trouble::harness("no disks were made"))?;
-        let machine = Qemu::new(arch, firmware, disks, at)?;
-        Ok(Box::new(machine) as Box<dyn Machine>)
-    };
-    Ok(run_all(&work(&wanted.cases, &wanted.archs), wanted.jobs, &machine))
-}
-
 /// What is to be done: every case on every machine of these architectures that it is for.
 fn work(cases: &[Case], archs: &[Arch]) -> Vec<Work> {
     let mut work = Vec::new();
     for case in cases {
-        let on = case.on.iter().filter(|(arch, _)| archs.contains(arch));
-        work.extend(on.map(|&(arch, firmware)| Work { arch, firmware, case: *case }));
+        let on = case.on.iter().filter(|model| archs.contains(&model.arch));
+        work.extend(on.map(|&model| Work { model, case: *case }));
     }
     work
 }
 
-/// One case on one machine.
-#[derive(Clone, Copy)]
-struct Work {
-    arch: Arch,
-    firmware: Firmware,
-    case: Case,
-}
-
-/// What starts the disks of `arch`, unless a case is about something else.
-const fn firmware(arch: Arch) -> Firmware {
-    match arch {
-        Arch::X86_64 => Firmware::Bios,
-        Arch::Aarch64 => Firmware::UBoot,
+fn run_emulated(wanted: &Wanted) -> Result<Vec<Outcome>, Trouble> {
+    let programs = programs::build()?;
+    let work = work(&wanted.cases, &wanted.archs);
+    say::heading("machines and guests");
+    let mut kinds: Vec<(Arch, Guest)> = Vec::new();
+    for work in &work {
+        if !kinds.contains(&work.model.disks()) {
+            kinds.push(work.model.disks());
+        }
     }
+    // All disks are made before the first case begins: cases then measure only themselves.
+    let made = Mutex::new(Vec::new());
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..wanted.jobs.max(1) {
+            scope.spawn(|| {
+                while let Some(&kind) = kinds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let disks = prepare(kind, &programs, &work);
+                    if let Ok(mut made) = made.lock() {
+                        made.push((kind, disks));
+                    }
+                }
+            });
+        }
+    });
+    let mut disks = Vec::new();
+    for (kind, made) in made.into_inner().unwrap_or_default() {
+        disks.push((kind, made?));
+    }
+    say::heading("cases");
+    let machine = |model: Model, at: &Path| {
+        let found = disks.iter().find(|(kind, _)| *kind == model.disks());
+        let (_, disks) = found.ok_or_else(|| Trouble::harness("no disks were made"))?;
+        Ok(Box::new(Qemu::new(model, disks, at)?) as Box<dyn Machine>)
+    };
+    Ok(run_all(&work, wanted.jobs, &machine))
 }
 
 /// Makes the guest's releases and the disks that the cases begin with.
-fn prepare(arch: Arch, programs: &Path, folder: &Path, cases: &[Case]) -> Result<Disks, Trouble> {
-    let start = Instant::now();
-    let mut disks = guest::make(arch, programs, &folder.join("guest"))?;
-    for (wanted, step) in [
-        (Start::Written, Rig::write_release_2 as fn(&mut Rig) -> Result<(), Trouble>),
-        (Start::BothGood, Rig::commit_release_2),
-    ] {
-        let needed = cases.iter().any(|case| {
-            case.start == wanted || wanted == Start::Written && case.start == Start::BothGood
-        });
-        if !needed {
-            continue;
-        }
-        let name = if wanted == Start::Written { "written" } else { "both-good" };
-        let machine = Qemu::new(arch, firmware(arch), &disks, &folder.join(name))?;
-        let disk = machine.disk();
-        let mut rig = Rig::new(Box::new(machine));
-        rig.load(if wanted == Start::Written { Start::Factory } else { Start::Written })?;
-        step(&mut rig).map_err(|trouble| in_words(&format!("{} {name}", arch.name()), &trouble))?;
-        drop(rig);
-        if wanted == Start::Written {
-            disks.written = Some(disk);
-        } else {
-            disks.both_good = Some(disk);
-        }
+fn prepare(kind: (Arch, Guest), programs: &Path, work: &[Work]) -> Result<Disks, Trouble> {
+    let begun = Instant::now();
+    let (arch, guest) = kind;
+    let folder = folder().join(format!("{}-{}", arch.name(), guest.name()));
+    let told = |what: &str, trouble: &Trouble| {
+        Trouble::harness(format!("{} {}, {what}: {trouble}", arch.name(), guest.name()))
+    };
+    let mut disks = guest::make(arch, guest, programs, &folder)
+        .map_err(|trouble| told("making the guest", &trouble))?;
+    let model = match arch {
+        Arch::X86_64 => Model::BIOS,
+        Arch::Aarch64 => Model::U_BOOT,
     }
-    let seconds = start.elapsed().as_secs_f64();
-    say::line(&format!("{}: releases, stick and disks made in {seconds:.0} s", arch.name()));
+    .with(guest);
+    let starts = |start| {
+        let mut of_kind = work.iter().filter(|work| work.model.disks() == kind);
+        of_kind.any(|work| work.case.start == start)
+    };
+    if starts(Start::Written) || starts(Start::BothGood) {
+        let disk = on_a_machine(model, &disks, &folder.join("written"), |rig| {
+            rig.load(Start::Factory)?;
+            rig.write_release_2()
+        });
+        disks.written = Some(disk.map_err(|trouble| told("writing release 2", &trouble))?);
+    }
+    if starts(Start::BothGood) {
+        let disk = on_a_machine(model, &disks, &folder.join("both-good"), |rig| {
+            rig.load(Start::Written)?;
+            rig.commit_release_2()
+        });
+        disks.both_good = Some(disk.map_err(|trouble| told("committing release 2", &trouble))?);
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    say::line(&format!("{} {}: made in {seconds:.0} s", arch.name(), guest.name()));
     Ok(disks)
 }
 
-fn in_words(what: &str, trouble: &Trouble) -> Trouble {
-    Trouble::harness(format!("{what}: {trouble}"))
+/// Does `work` on a machine, and returns its disk.
+fn on_a_machine(
+    model: Model,
+    disks: &Disks,
+    at: &Path,
+    work: impl FnOnce(&mut Rig) -> Result<(), Trouble>,
+) -> Result<PathBuf, Trouble> {
+    let machine = Qemu::new(model, disks, at)?;
+    let disk = machine.disk();
+    work(&mut Rig::new(Box::new(machine)))?;
+    Ok(disk)
 }
-
-/// Makes a machine that keeps its things in a folder.
-type MakeMachine<'a> =
-    &'a (dyn Fn(Arch, Firmware, &Path) -> Result<Box<dyn Machine>, Trouble> + Sync);
 
 fn run_all(work: &[Work], jobs: usize, machine: MakeMachine<'_>) -> Vec<Outcome> {
     let next = AtomicUsize::new(0);
@@ -188,24 +199,22 @@ fn run_all(work: &[Work], jobs: usize, machine: MakeMachine<'_>) -> Vec<Outcome>
 }
 
 fn run_one(work: &Work, machine: MakeMachine<'_>) -> Outcome {
-    let Work { arch, case, .. } = *work;
+    let Work { model, case } = *work;
     let start = Instant::now();
-    let at = folder().join(arch.name()).join("cases").join(case.name);
+    let of_model = format!("{}-{}", model.arch.name(), model.guest.name());
+    let at = folder().join(of_model).join("cases").join(case.name);
     let mut crashes = 0;
     loop {
         let (verdict, medians) = attempt(work, machine, &at);
-        if let Err(Trouble::GuestCrash(line)) = &verdict
+        if let Err(trouble @ Trouble::GuestCrash(_)) = &verdict
             && crashes < CRASHES_MAX
         {
             crashes += 1;
-            say::line(&format!(
-                "     {} {}: guest crashed by itself, again: {line}",
-                arch.name(),
-                case.name
-            ));
+            let arch = model.arch.name();
+            say::line(&format!("     {} {arch}: once more, since {trouble}", case.name));
             continue;
         }
-        return Outcome { arch, name: case.name, verdict, took: start.elapsed(), medians };
+        return Outcome { model, name: case.name, verdict, took: start.elapsed(), medians };
     }
 }
 
@@ -215,15 +224,15 @@ fn attempt(work: &Work, machine: MakeMachine<'_>, at: &Path) -> (Result<String, 
             fs::remove_dir_all(at)?;
         }
         fs::create_dir_all(at)?;
-        let mut rig = Rig::new(machine(work.arch, work.firmware, at)?);
+        let mut rig = Rig::new(machine(work.model, at)?);
         rig.load(work.case.start)?;
         Ok(rig)
     })();
     match begun {
         Ok(mut rig) => {
-            let verdict = (work.case.run)(&mut rig, work.arch);
+            let verdict = (work.case.run)(&mut rig, work.model.arch);
             (verdict, rig.phases.medians())
         }
-        Err(trouble) => (Err(trouble), super::phases::Phases::default().medians()),
+        Err(trouble) => (Err(trouble), Phases::default().medians()),
     }
 }

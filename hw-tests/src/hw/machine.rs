@@ -43,6 +43,60 @@ pub(crate) enum Firmware {
     UBoot,
 }
 
+/// The system that the cases run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guest {
+    /// Busybox alone: it boots in seconds.
+    Busybox,
+    /// Debian 12 with systemd; our hook of initramfs-tools opens the root.
+    InitramfsTools,
+    /// Debian 13 with systemd in its initramfs too, made by dracut: systemd opens the root.
+    Dracut,
+}
+
+impl Guest {
+    /// Its name in folders and reports.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Busybox => "busybox",
+            Self::InitramfsTools => "initramfs-tools",
+            Self::Dracut => "dracut",
+        }
+    }
+}
+
+/// A machine as it is bought: what a case runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Model {
+    /// Its processor.
+    pub(crate) arch: Arch,
+    /// What starts its disk.
+    pub(crate) firmware: Firmware,
+    /// The system on its disk.
+    pub(crate) guest: Guest,
+}
+
+impl Model {
+    /// GRUB, started by a BIOS.
+    pub(crate) const BIOS: Self =
+        Self { arch: Arch::X86_64, firmware: Firmware::Bios, guest: Guest::Busybox };
+    /// GRUB, started by UEFI.
+    pub(crate) const UEFI: Self = Self { firmware: Firmware::Uefi, ..Self::BIOS };
+    /// U-Boot.
+    pub(crate) const U_BOOT: Self =
+        Self { arch: Arch::Aarch64, firmware: Firmware::UBoot, guest: Guest::Busybox };
+
+    /// The same machine with another system.
+    pub(crate) const fn with(self, guest: Guest) -> Self {
+        Self { guest, ..self }
+    }
+
+    /// What the disks of two machines that share them have in common.
+    pub(crate) const fn disks(self) -> (Arch, Guest) {
+        (self.arch, self.guest)
+    }
+}
+
 /// What is on the disk when a case begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     console::Console,
-    machine::{Arch, Firmware, Loaded, Machine, Plugged, Start},
+    machine::{Arch, Firmware, Loaded, Machine, Model, Plugged, Start},
     trouble::Trouble,
 };
 use crate::{run, tree};
@@ -36,8 +36,7 @@ pub(crate) struct Disks {
 
 /// A machine that is emulated.
 pub(crate) struct Qemu {
-    arch: Arch,
-    firmware: Firmware,
+    model: Model,
     disks: Disks,
     /// Everything that this machine writes lies here.
     folder: PathBuf,
@@ -46,19 +45,14 @@ pub(crate) struct Qemu {
 
 impl Qemu {
     /// A machine without power, which keeps its disk and its log in `folder`.
-    pub(crate) fn new(
-        arch: Arch,
-        firmware: Firmware,
-        disks: &Disks,
-        folder: &Path,
-    ) -> Result<Self, Trouble> {
+    pub(crate) fn new(model: Model, disks: &Disks, folder: &Path) -> Result<Self, Trouble> {
         fs::create_dir_all(folder)?;
         let log = folder.join("console.log");
         if log.exists() {
             fs::remove_file(log)?;
         }
         let (disks, folder) = (disks.clone(), folder.to_owned());
-        Ok(Self { arch, firmware, disks, folder, child: None })
+        Ok(Self { model, disks, folder, child: None })
     }
 
     /// The disk of this machine.
@@ -78,7 +72,7 @@ impl Qemu {
     }
 
     fn command(&self, plugged: Plugged) -> std::process::Command {
-        let program = match self.arch {
+        let program = match self.model.arch {
             Arch::X86_64 => "qemu-system-x86_64",
             Arch::Aarch64 => "qemu-system-aarch64",
         };
@@ -87,12 +81,12 @@ impl Qemu {
         qemu.args(["-serial", "stdio", "-monitor", "none", "-nic", "none", "-no-user-config"]);
         qemu.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
         qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", self.control().display()));
-        match self.arch {
+        match self.model.arch {
             Arch::X86_64 => qemu.args(["-M", "q35", "-cpu", "max"]),
             Arch::Aarch64 => qemu.args(["-M", "virt", "-cpu", "cortex-a57"]),
         };
         let machines = tree::tools().join("machines");
-        match self.firmware {
+        match self.model.firmware {
             Firmware::Bios => {}
             Firmware::Uefi => {
                 let ovmf = machines.join("ovmf");

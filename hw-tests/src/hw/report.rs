@@ -12,7 +12,7 @@ const TABLE_ENDS: &str = "<!-- cargo hw: table ends -->";
 /// One line: `PASS|FAIL NAME SECONDS`, then the architecture and what is to be said.
 pub(crate) fn line(outcome: &Outcome) {
     let seconds = outcome.took.as_secs_f64();
-    let arch = outcome.arch.name();
+    let arch = outcome.model.arch.name();
     let name = outcome.name;
     let medians = outcome.medians;
     match &outcome.verdict {
@@ -40,7 +40,7 @@ fn counts(outcomes: &[Outcome]) -> (usize, usize, usize) {
 pub(crate) fn summary(outcomes: &[Outcome]) {
     say::heading("phases, median of the cases' medians");
     for arch in Arch::ALL {
-        let of_arch: Vec<&Outcome> = outcomes.iter().filter(|of| of.arch == arch).collect();
+        let of_arch: Vec<&Outcome> = outcomes.iter().filter(|of| of.model.arch == arch).collect();
         let median = |part: fn(&Outcome) -> Option<f64>| {
             let mut seen: Vec<f64> = of_arch.iter().filter_map(|outcome| part(outcome)).collect();
             seen.sort_by(f64::total_cmp);
@@ -70,10 +70,10 @@ fn table(outcomes: &[Outcome], day: &str) -> String {
     text.push_str("| case | what holds | x86_64, GRUB | aarch64, U-Boot |\n|---|---|---|---|\n");
     for case in cases::all() {
         let cell = |arch| {
-            if case.on.iter().all(|(on, _)| *on != arch) {
+            if case.on.iter().all(|model| model.arch != arch) {
                 return "–".to_owned();
             }
-            let found = outcomes.iter().find(|of| of.arch == arch && of.name == case.name);
+            let found = outcomes.iter().find(|of| of.model.arch == arch && of.name == case.name);
             match found.map(|outcome| (&outcome.verdict, outcome.took.as_secs_f64())) {
                 Some((Ok(_), seconds)) => format!("pass, {seconds:.0} s"),
                 Some((Err(Trouble::Cannot(_)), _)) => "cannot".to_owned(),
@@ -113,11 +113,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::hw::phases::Phases;
+    use crate::hw::{machine::Model, phases::Phases};
 
     fn outcome(name: &'static str, verdict: Result<String, Trouble>) -> Outcome {
         let medians = Phases::default().medians();
-        Outcome { arch: Arch::X86_64, name, verdict, took: Duration::from_secs(7), medians }
+        Outcome { model: Model::BIOS, name, verdict, took: Duration::from_secs(7), medians }
     }
 
     #[test]

@@ -90,7 +90,7 @@ pub(super) fn last_fallback(rig: &mut Rig) -> Result<Value, Trouble> {
     fallback.ok_or_else(|| Trouble::case(format!("status names no fallback: {status}")))
 }
 
-fn health_fails_three_times(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+pub(super) fn health_fails_three_times(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
     try_with_fault(rig, "health")?;
     for _ in 0..TRIES {
         rig.expect_up("2", "b", true)?;
@@ -165,7 +165,7 @@ fn hang_before_userspace(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
     Ok(String::new())
 }
 
-fn hang_after_userspace(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+pub(super) fn hang_after_userspace(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
     try_with_fault(rig, "hang")?;
     for _ in 0..TRIES {
         rig.expect_up("2", "b", true)?;

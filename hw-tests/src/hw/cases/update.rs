@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::hw::{
     case::{BOTH, Case, Set, ensure},
-    machine::{Arch, Firmware, Plugged, Start},
+    machine::{Arch, Model, Plugged, Start},
     rig::Rig,
     trouble::Trouble,
 };
@@ -22,7 +22,7 @@ pub(super) const CASES: &[Case] = &[
         name: "update-and-commit-uefi",
         claim: "the same, started by UEFI",
         set: Set::Every,
-        on: &[(Arch::X86_64, Firmware::Uefi)],
+        on: &[Model::UEFI],
         start: Start::Factory,
         run: update_and_commit,
     },
@@ -64,7 +64,7 @@ pub(super) fn expect_state(rig: &mut Rig, slot: &str, expected: &str) -> Result<
     ensure(found == expected, || format!("slot {slot} is {found}, expected {expected}"))
 }
 
-fn update_and_commit(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+pub(super) fn update_and_commit(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
     rig.plugged = Plugged { stick: true, ..Plugged::default() };
     rig.power_on()?;
     rig.expect_up("1", "a", false)?;
