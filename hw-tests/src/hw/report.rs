@@ -73,12 +73,17 @@ fn table(outcomes: &[Outcome], day: &str) -> String {
             if case.on.iter().all(|model| model.arch != arch) {
                 return "–".to_owned();
             }
-            let found = outcomes.iter().find(|of| of.model.arch == arch && of.name == case.name);
-            match found.map(|outcome| (&outcome.verdict, outcome.took.as_secs_f64())) {
-                Some((Ok(_), seconds)) => format!("pass, {seconds:.0} s"),
-                Some((Err(Trouble::Cannot(_)), _)) => "cannot".to_owned(),
-                Some((Err(_), _)) => "**fails**".to_owned(),
-                None => "not run".to_owned(),
+            let of_case: Vec<&Outcome> = outcomes
+                .iter()
+                .filter(|of| of.model.arch == arch && of.name == case.name)
+                .collect();
+            let failed = |of: &&Outcome| !matches!(of.verdict, Ok(_) | Err(Trouble::Cannot(_)));
+            let seconds: f64 = of_case.iter().map(|of| of.took.as_secs_f64()).sum();
+            match of_case.as_slice() {
+                [] => "not run".to_owned(),
+                all if all.iter().any(failed) => "**fails**".to_owned(),
+                all if all.iter().any(|of| of.verdict.is_ok()) => format!("pass, {seconds:.0} s"),
+                _ => "cannot".to_owned(),
             }
         };
         let (first, second) = (cell(Arch::X86_64), cell(Arch::Aarch64));
