@@ -154,7 +154,7 @@ impl Parts {
         format!(
             "compatible = \"{COMPATIBLE}\"\nreference = \"oci:/tmp/stick:v2\"\n\n{}\n{}\n\
              [bootloader]\n{bootloader}\ntries = 3\n\n\
-             [health]\ndeadline_s = 60\nwatchdog_timeout_s = 10\n",
+             [health]\ndeadline_s = 30\nwatchdog_timeout_s = 10\n",
             slot("a"),
             slot("b"),
         )
