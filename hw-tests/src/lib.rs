@@ -4,6 +4,7 @@
 pub mod demo;
 pub mod device;
 pub mod full_test;
+pub mod guest;
 pub mod measure;
 pub mod programs;
 mod run;
