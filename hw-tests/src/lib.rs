@@ -5,6 +5,7 @@ pub mod demo;
 pub mod device;
 pub mod full_test;
 pub mod hw;
+pub mod guest;
 pub mod measure;
 pub mod programs;
 mod run;
