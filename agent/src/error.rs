@@ -12,6 +12,7 @@ use crate::config::ConfigError;
 use crate::device::environment::EnvironmentError;
 use crate::device::partition::PartitionError;
 use crate::device::slots::SlotsError;
+use crate::initramfs::InitramfsError;
 use crate::install;
 use crate::release::{OfferError, Refusal};
 use crate::state::StateError;
@@ -100,6 +101,15 @@ pub enum Error {
     /// What must be remembered cannot be.
     #[error("the state below /var/lib/gybe cannot be written, so this would be forgotten")]
     NoMemory,
+    /// Several disks have the root that runs.
+    #[error("the running root is on several partitions that are alike: {partitions}")]
+    SeveralRoots {
+        /// Their names.
+        partitions: String,
+    },
+    /// The way to the root file system.
+    #[error(transparent)]
+    Initramfs(#[from] InitramfsError),
     /// The reboot that was asked for does not come.
     #[error("cannot reboot: {cause}")]
     Reboot {
@@ -123,6 +133,7 @@ impl Error {
     pub const fn exit(&self) -> Exit {
         match self {
             Self::Refused { .. }
+            | Self::SeveralRoots { .. }
             | Self::Loader { .. }
             | Self::Slots(SlotsError::RunningNamed { .. })
             | Self::Offer(OfferError::Layout(LayoutError {
@@ -156,6 +167,7 @@ impl Error {
             Self::Environment(EnvironmentError::Uboot(
                 gybe_uboot::EnvironmentError::BothDamaged { .. },
             )) => "let U-Boot write a new environment with saveenv",
+            Self::SeveralRoots { .. } => "remove the other disk, and boot again",
             Self::NoReference => "run gybe switch REF once, or set reference in the configuration",
             Self::State(StateError::Held { .. }) => {
                 "wait for it to end; gybe status works meanwhile"

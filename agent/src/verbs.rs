@@ -12,8 +12,9 @@ mod switch;
 mod upgrade;
 mod verify;
 
-use crate::cli::{Cli, Exit, Verb};
+use crate::cli::{Cli, Exit, InitramfsStep, Verb};
 use crate::error::Error;
+use crate::initramfs;
 use crate::update::Failures;
 
 pub use commit::CommitError;
@@ -34,5 +35,9 @@ pub fn run(cli: &Cli) -> Result<Exit, Error> {
         Verb::Rollback(report) => rollback::run(&root, *report),
         Verb::Verify(verify) => verify::run(&root, verify),
         Verb::Check(report) => check::run(&root, *report, Failures::Respect),
+        Verb::Initramfs(initramfs) => match &initramfs.step {
+            InitramfsStep::Open => initramfs::open(&root),
+            InitramfsStep::Mount { folder } => initramfs::mount(folder),
+        },
     }
 }
