@@ -16,6 +16,7 @@ use crate::install;
 use crate::release::{OfferError, Refusal};
 use crate::state::StateError;
 use crate::trust::TrustError;
+use crate::two_areas::FileError;
 use crate::verbs::CommitError;
 
 /// Why a command did not do what it was asked.
@@ -157,7 +158,7 @@ impl Error {
                 gybe_uboot::EnvironmentError::BothDamaged { .. },
             )) => "let U-Boot write a new environment with saveenv",
             Self::NoReference => "run gybe switch REF once, or set reference in the configuration",
-            Self::State(StateError::Held { .. }) => {
+            Self::State(StateError::File(FileError::Held { .. })) => {
                 "wait for it to end; gybe status works meanwhile"
             }
             _ => return self.partition().and_then(partition_hint),

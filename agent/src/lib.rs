@@ -17,5 +17,6 @@ pub mod session;
 pub mod state;
 pub mod status;
 pub mod trust;
+pub mod two_areas;
 pub mod update;
 pub mod verbs;

@@ -19,6 +19,7 @@ use crate::release::{Held, HeldError, architecture};
 use crate::root::Root;
 use crate::state::{Seen, State, StateError, StateFile, reconcile};
 use crate::trust::Trust;
+use crate::two_areas::FileError;
 
 /// The device as it is at the start of a command.
 #[derive(Debug)]
@@ -240,7 +241,7 @@ impl Memory {
     fn open(root: &Root) -> Result<Self, Error> {
         let file = match StateFile::open(root) {
             Ok(file) => Some(file),
-            Err(cause @ StateError::Held { .. }) => return Err(Error::State(cause)),
+            Err(cause @ StateError::File(FileError::Held { .. })) => return Err(Error::State(cause)),
             Err(cause) => {
                 warn!(%cause, "what happens now will not be remembered");
                 None
