@@ -5,6 +5,7 @@
 //! when it tries: it may say where things lie, never what is believed.
 
 pub mod document;
+pub mod health;
 pub mod nearest;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use gybe_core::slot::Slot;
 
 pub(crate) use document::{Document, read_small};
 pub use document::{DocumentError, FILE_LEN_MAX};
+pub use health::Health;
 
 use crate::root::Root;
 use document::Section;
@@ -36,7 +38,7 @@ pub const TRIES_MAX: u8 = 7;
 
 /// Keys that only the image may set, wherever someone tries to put them in [`LOCAL_FILE`].
 const IMAGE_ONLY: [&str; 5] = ["compatible", "threshold", "key", "keys", "trust"];
-const TOP: [&str; 4] = ["compatible", "reference", "slot", "bootloader"];
+const TOP: [&str; 5] = ["compatible", "reference", "slot", "bootloader", "health"];
 const SLOTS: [&str; 2] = ["a", "b"];
 const SLOT: [&str; 2] = ["root", "boot"];
 const BOOTLOADER: [&str; 5] = ["kind", "environment", "fw_env", "file", "tries"];
@@ -57,6 +59,8 @@ pub struct Config {
     pub bootloader: Bootloader,
     /// How often a new release may try to boot, [`TRIES_MIN`] to [`TRIES_MAX`].
     pub tries: u8,
+    /// How health is checked.
+    pub health: Health,
 }
 
 impl Config {
@@ -156,6 +160,7 @@ struct Layer {
     kind: Option<Kind>,
     places: Places,
     tries: Option<u8>,
+    health: health::Layer,
 }
 
 #[derive(Default)]
@@ -229,6 +234,9 @@ impl Layer {
             layer.places.file = section.absolute_path("file")?;
             layer.tries = section.number("tries", TRIES_MIN, TRIES_MAX)?;
         }
+        if let Some(section) = top.section("health")? {
+            layer.health = health::Layer::read(&section)?;
+        }
         Ok(layer)
     }
 
@@ -244,6 +252,7 @@ impl Layer {
             // One place replaces the other: `file` in /etc means that fw_env does not count.
             places: if self.places.is_empty() { base.places } else { self.places },
             tries: self.tries.or(base.tries),
+            health: self.health.over(base.health),
         }
     }
 
@@ -270,6 +279,7 @@ impl Layer {
                 (Kind::Uboot, _) => return Err(ConfigError::UbootPlace),
             },
             tries: self.tries.unwrap_or(TRIES_DEFAULT),
+            health: self.health.finish(),
         };
         // A slot without it is another kind of slot than one with it.
         match (&config.a.boot, &config.b.boot) {

@@ -8,6 +8,7 @@ pub mod mounts;
 pub mod partition;
 pub mod slots;
 pub mod sysfs;
+pub mod this_boot;
 
 mod direct;
 mod write_back;

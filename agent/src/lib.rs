@@ -8,6 +8,7 @@ pub mod config;
 pub mod cores;
 pub mod device;
 pub mod error;
+pub mod evidence;
 pub mod install;
 pub mod output;
 pub mod progress;

@@ -241,7 +241,9 @@ impl Memory {
     fn open(root: &Root) -> Result<Self, Error> {
         let file = match StateFile::open(root) {
             Ok(file) => Some(file),
-            Err(cause @ StateError::File(FileError::Held { .. })) => return Err(Error::State(cause)),
+            Err(cause @ StateError::File(FileError::Held { .. })) => {
+                return Err(Error::State(cause));
+            }
             Err(cause) => {
                 warn!(%cause, "what happens now will not be remembered");
                 None
