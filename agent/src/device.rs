@@ -6,6 +6,7 @@ pub mod environment;
 pub mod identity;
 pub mod mounts;
 pub mod partition;
+pub mod reboot;
 pub mod slots;
 pub mod sysfs;
 pub mod this_boot;

@@ -4,11 +4,13 @@
 //! links this one.
 
 pub mod cli;
+pub mod commit;
 pub mod config;
 pub mod cores;
 pub mod device;
 pub mod error;
 pub mod evidence;
+pub mod health;
 pub mod install;
 pub mod output;
 pub mod progress;

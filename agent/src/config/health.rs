@@ -37,6 +37,17 @@ pub struct Health {
     pub watchdog_timeout_s: u32,
 }
 
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            deadline_s: DEADLINE_S_DEFAULT,
+            no_checks: NoChecks::Unhealthy,
+            watchdog: Watchdog::IfThere,
+            watchdog_timeout_s: WATCHDOG_TIMEOUT_S_DEFAULT,
+        }
+    }
+}
+
 /// What a system without any folder of required checks is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoChecks {
@@ -103,11 +114,12 @@ impl Layer {
     }
 
     pub(super) fn finish(self) -> Health {
+        let default = Health::default();
         Health {
-            deadline_s: self.deadline_s.unwrap_or(DEADLINE_S_DEFAULT),
-            no_checks: self.no_checks.unwrap_or(NoChecks::Unhealthy),
-            watchdog: self.watchdog.unwrap_or(Watchdog::IfThere),
-            watchdog_timeout_s: self.watchdog_timeout_s.unwrap_or(WATCHDOG_TIMEOUT_S_DEFAULT),
+            deadline_s: self.deadline_s.unwrap_or(default.deadline_s),
+            no_checks: self.no_checks.unwrap_or(default.no_checks),
+            watchdog: self.watchdog.unwrap_or(default.watchdog),
+            watchdog_timeout_s: self.watchdog_timeout_s.unwrap_or(default.watchdog_timeout_s),
         }
     }
 }
