@@ -17,6 +17,7 @@ pub(crate) use document::{Document, read_small};
 pub use document::{DocumentError, FILE_LEN_MAX};
 pub use health::Health;
 
+use crate::health::conf::Conf;
 use crate::root::Root;
 use document::Section;
 
@@ -57,7 +58,8 @@ pub struct Config {
     pub b: SlotPaths,
     /// Where the boot environment lies.
     pub bootloader: Bootloader,
-    /// How often a new release may try to boot, [`TRIES_MIN`] to [`TRIES_MAX`].
+    /// How often a new release may try to boot, [`TRIES_MIN`] to [`TRIES_MAX`]: `bootloader.tries`, or
+    /// what greenboot's configuration says.
     pub tries: u8,
     /// How health is checked.
     pub health: Health,
@@ -82,7 +84,13 @@ impl Config {
             Some(text) => Layer::parse_local(&local_file, &text)?,
             None => Layer::default(),
         };
-        local.over(image).finish(&image_file)
+        let mut layer = local.over(image);
+        if layer.tries.is_none() {
+            // What a fleet that comes from greenboot is used to, as far as an environment can count.
+            let attempts = Conf::read(root).attempts_max;
+            layer.tries = attempts.map(|attempts| attempts.clamp(TRIES_MIN, TRIES_MAX));
+        }
+        layer.finish(&image_file)
     }
 
     /// The partitions of `slot`.

@@ -95,6 +95,25 @@ fn health_has_defaults_and_etc_overrides_them() {
 }
 
 #[test]
+fn tries_are_ours_or_greenboots_or_three() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::below(folder.path().to_owned());
+    let put = |file: &str, text: &str| {
+        fs::create_dir_all(root.path(file).parent().unwrap()).unwrap();
+        fs::write(root.path(file), text).unwrap();
+    };
+    let tries = || Config::load(&root).unwrap().tries;
+    put(IMAGE_FILE, IMAGE);
+    for (text, expected) in [("2", 2), ("9", 7), ("0", 1), ("x", 3), ("", 3)] {
+        put("/etc/greenboot/greenboot.conf", &format!("GREENBOOT_MAX_BOOT_ATTEMPTS={text}\n"));
+        assert_eq!(tries(), expected, "{text:?}");
+    }
+    put("/etc/greenboot/greenboot.conf", "GREENBOOT_MAX_BOOT_ATTEMPTS=2\n");
+    put(IMAGE_FILE, &format!("{IMAGE}tries = 5\n"));
+    assert_eq!(tries(), 5);
+}
+
+#[test]
 fn slots_have_a_boot_partition_both_or_neither() {
     let without = |names: &[&str]| {
         let line =
