@@ -34,9 +34,18 @@ fn evidence_and_environment_survive_being_killed_at_any_moment() {
     let seed = 11;
     let mut random = Random(seed);
     let mut in_time = 0;
-    for kill in 0..KILLS {
+    // How long one takes that nobody kills, at most.
+    let mut took_us = 1;
+    for kill in 0..=KILLS {
         let mut booted = Booted::new();
         booted.script(&format!("{REQUIRED}/10_ok.sh"), "echo fine");
+        if kill == 0 {
+            booted.boot();
+            let start = Instant::now();
+            booted.health().done();
+            took_us = u64::try_from(start.elapsed().as_micros()).unwrap();
+            continue;
+        }
         let no = if kill % 2 == 0 { "exit 1" } else { "exit 0" };
         booted.script(&format!("{REQUIRED}/20_x.sh"), no);
         let mut faults = 0;
@@ -47,7 +56,7 @@ fn evidence_and_environment_survive_being_killed_at_any_moment() {
             let mut command = booted.device.command(&["health"]);
             command.stdout(Stdio::null()).stderr(Stdio::null());
             let mut child = command.spawn().unwrap();
-            let after = Duration::from_micros(random.below(60_000));
+            let after = Duration::from_micros(random.below(took_us));
             let start = Instant::now();
             while start.elapsed() < after && child.try_wait().unwrap().is_none() {
                 std::thread::yield_now();
@@ -84,7 +93,7 @@ fn evidence_and_environment_survive_being_killed_at_any_moment() {
         let expected: &[_] = if slot == Slot::B { &["good"] } else { &["failed", "trial"] };
         assert!(expected.contains(&state.as_str().unwrap()), "seed {seed}, kill {kill}: {state}");
     }
-    assert!(in_time > 20, "only {in_time} health checks were killed before they had ended");
+    assert!(in_time > 8, "only {in_time} health checks were killed before they had ended");
 }
 
 #[test]
