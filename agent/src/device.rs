@@ -8,8 +8,10 @@ pub mod identity;
 pub mod mapper;
 pub mod mounts;
 pub mod partition;
+pub mod reboot;
 pub mod slots;
 pub mod sysfs;
+pub mod this_boot;
 
 mod direct;
 mod write_back;

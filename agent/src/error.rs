@@ -8,6 +8,7 @@ use gybe_core::slot::Slot;
 use gybe_oci::{LayoutError, Problem};
 
 use crate::cli::Exit;
+use crate::commit::CommitError;
 use crate::config::ConfigError;
 use crate::device::environment::EnvironmentError;
 use crate::device::partition::PartitionError;
@@ -18,7 +19,7 @@ use crate::install;
 use crate::release::{OfferError, Refusal};
 use crate::state::StateError;
 use crate::trust::TrustError;
-use crate::verbs::CommitError;
+use crate::two_areas::FileError;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +82,14 @@ pub enum Error {
     /// A slot is not, byte for byte, what was signed.
     #[error(transparent)]
     Prove(#[from] InstallError<PartitionError>),
+    /// It is not known what a slot holds.
+    #[error("slot {slot} cannot say what it holds: {why}")]
+    Held {
+        /// The slot.
+        slot: Slot,
+        /// Why.
+        why: String,
+    },
     /// What runs is not what was signed.
     #[error(transparent)]
     Commit(#[from] CommitError),
@@ -173,7 +182,7 @@ impl Error {
             )) => "let U-Boot write a new environment with saveenv",
             Self::SeveralRoots { .. } => "remove the other disk, and boot again",
             Self::NoReference => "run gybe switch REF once, or set reference in the configuration",
-            Self::State(StateError::Held { .. }) => {
+            Self::State(StateError::File(FileError::Held { .. })) => {
                 "wait for it to end; gybe status works meanwhile"
             }
             _ => return self.partition().and_then(partition_hint),

@@ -3,6 +3,7 @@
 mod bring;
 mod check;
 mod commit;
+mod health;
 mod install;
 mod plan;
 mod report;
@@ -17,8 +18,6 @@ use crate::error::Error;
 use crate::grow;
 use crate::initramfs;
 use crate::update::Failures;
-
-pub use commit::CommitError;
 
 /// Does what was typed.
 ///
@@ -35,6 +34,7 @@ pub fn run(cli: &Cli) -> Result<Exit, Error> {
         Verb::Commit(report) => commit::run(&root, *report),
         Verb::Rollback(report) => rollback::run(&root, *report),
         Verb::Verify(verify) => verify::run(&root, verify),
+        Verb::Health(health) => health::run(&root, health),
         Verb::Check(report) => check::run(&root, *report, Failures::Respect),
         Verb::GrowState => grow::run(&root),
         Verb::Initramfs(initramfs) => match &initramfs.step {
