@@ -27,8 +27,11 @@ use super::{
 use crate::cli::Exit;
 use crate::device::identity::DeviceNumber;
 use crate::device::sysfs::{SysPartition, Sysfs};
+use crate::device::this_boot::ThisBoot;
 use crate::error::Error;
 use crate::etc::{self, Changes, Overlay};
+use crate::evidence::{Note, Reached, note_boot};
+use crate::root::Root;
 use crate::{output, var};
 
 /// Where `/etc` is kept when the state partition cannot hold it.
@@ -45,11 +48,17 @@ pub fn run(folder: &Path) -> Result<Exit, Error> {
         return Ok(Exit::Done);
     };
     let sysfs = Sysfs::new("/sys");
-    let slot = arguments.slot.ok_or(InitramfsError::NoSlot)?;
+    let slot = arguments.line.slot.ok_or(InitramfsError::NoSlot)?;
     let partition = partition_of(&sysfs, folder)?;
     tell_of_others(&sysfs, &arguments, &partition);
     let release = arguments.root_hash.hex().to_string();
     let mut lost = state(&sysfs, folder, partition.disk, &release)?;
+    // Before anything that may be the new release's fault.
+    let boot = ThisBoot::read(&Root::host());
+    let came = Note::reached(Reached::Initramfs);
+    if let Err(cause) = note_boot(&Root::below(folder.to_owned()), &boot, &arguments.line, came) {
+        kernel_log::say(format_args!("there will be no evidence of this boot: {cause}"));
+    }
     if let Err(why) = etc(&sysfs, folder, slot, &release, partition.disk)? {
         lost.push(why);
     }

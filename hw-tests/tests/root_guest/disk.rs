@@ -124,6 +124,12 @@ impl Disk {
         )
     }
 
+    /// A file of the state, as it was made durable.
+    pub(crate) fn kept(&self, path: &str) -> String {
+        let state = format!("{}?offset={}", self.0.display(), start("state"));
+        succeed(tool("debugfs").args(["-R", &format!("cat {path}"), &state]))
+    }
+
     /// The variables of the live boot environment.
     pub(crate) fn environment(&self) -> String {
         let mut read = tool("mtype");
