@@ -10,6 +10,8 @@
 //! The first boot of a release in a slot takes over the other slot's changes. Going back goes back
 //! to the changes of before, too.
 
+pub mod conflict;
+
 mod merge;
 
 use std::fs::{self, File};
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 use gybe_core::slot::Slot;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::mount::{MsFlags, mount};
+use tracing::warn;
 
 use crate::replica;
 use crate::root::Root;
@@ -189,17 +192,18 @@ impl Pending {
     }
 }
 
-/// Lets the next first boot of `slot` take over the other slot's changes, whatever it holds now.
-/// To be done before it is armed: cut off in between, the slot is not booted before it is armed again.
-///
-/// # Errors
-/// What the system says; where there are no changes there is nothing to do.
-pub fn forget(root: &Root, slot: Slot) -> io::Result<()> {
+/// Lets the next first boot of `slot` take over the other slot's changes, whatever it holds now. To be
+/// done before it is armed: cut off in between, the slot is not booted before it is armed again.
+/// Where it cannot be done the slot may boot with changes of before, which is no reason not to arm it.
+pub fn forget(root: &Root, slot: Slot) {
     let place = root.path("/var").join(FOLDER).join(slot.name());
-    match fs::remove_file(place.join(RELEASE)) {
-        Ok(()) => File::open(place)?.sync_all(),
+    let forgotten = match fs::remove_file(place.join(RELEASE)) {
+        Ok(()) => File::open(place).and_then(|folder| folder.sync_all()),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(cause) => Err(cause),
+    };
+    if let Err(cause) = forgotten {
+        warn!(%slot, %cause, "the slot may boot with changes in /etc of before");
     }
 }
 
