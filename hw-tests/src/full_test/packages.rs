@@ -30,6 +30,7 @@ const FOR_JUDGES: &[&str] = &[
     "e2fsprogs",
     "fdisk",
     "gcc-arm-none-eabi",
+    "gdisk",
     "git",
     "grub-common",
     "grub-emu",
