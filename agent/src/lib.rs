@@ -11,6 +11,7 @@ pub mod device;
 pub mod error;
 pub mod etc;
 pub mod evidence;
+pub mod grow;
 pub mod health;
 pub mod initramfs;
 pub mod install;

@@ -197,9 +197,10 @@ struct Kept {
 }
 
 /// What the initramfs found wrong, in its words.
-const PROBLEMS: [(&str, &str); 2] = [
+const PROBLEMS: [(&str, &str); 3] = [
     ("/run/gybe/state-lost", "the state partition is lost, nothing is kept over a reboot"),
     ("/run/gybe/ambiguous", "several disks could be this device's, nothing is installed"),
+    ("/run/gybe/etc-conflicts", "what was changed here gave way to the image, and is kept aside"),
 ];
 /// The most that is read of what the initramfs wrote.
 const PROBLEM_LEN_MAX: u64 = 1024;

@@ -15,6 +15,7 @@ mod verify;
 
 use crate::cli::{Cli, Exit, InitramfsStep, Verb};
 use crate::error::Error;
+use crate::grow;
 use crate::initramfs;
 use crate::update::Failures;
 
@@ -35,6 +36,7 @@ pub fn run(cli: &Cli) -> Result<Exit, Error> {
         Verb::Verify(verify) => verify::run(&root, verify),
         Verb::Health(health) => health::run(&root, health),
         Verb::Check(report) => check::run(&root, *report, Failures::Respect),
+        Verb::GrowState => grow::run(&root),
         Verb::Initramfs(initramfs) => match &initramfs.step {
             InitramfsStep::Open => initramfs::open(&root),
             InitramfsStep::Mount { folder } => initramfs::mount(folder),
