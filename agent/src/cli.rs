@@ -64,6 +64,30 @@ pub enum Verb {
     Switch(Switch),
     /// Say whether the tracked reference offers something newer: exit 0 if it does, 4 if not
     Check(Report),
+    /// What an initramfs calls on the way to the root file system
+    #[command(hide = true)]
+    Initramfs(Initramfs),
+}
+
+/// `gybe initramfs`
+#[derive(Args, Debug)]
+pub struct Initramfs {
+    /// What to do.
+    #[command(subcommand)]
+    pub step: InitramfsStep,
+}
+
+/// The two steps between the kernel and the real init.
+#[derive(Debug, Subcommand)]
+pub enum InitramfsStep {
+    /// Open the root that the kernel command line names, as /dev/mapper/root
+    Open,
+    /// Mount /var, /etc and the boot environment for the root that is mounted at DIR
+    Mount {
+        /// Where the root is mounted
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 /// `gybe status`

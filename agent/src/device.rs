@@ -3,7 +3,9 @@
 pub mod aligned;
 pub mod cmdline;
 pub mod environment;
+pub mod gpt;
 pub mod identity;
+pub mod mapper;
 pub mod mounts;
 pub mod partition;
 pub mod reboot;

@@ -13,6 +13,7 @@ use crate::config::ConfigError;
 use crate::device::environment::EnvironmentError;
 use crate::device::partition::PartitionError;
 use crate::device::slots::SlotsError;
+use crate::initramfs::InitramfsError;
 use crate::install;
 use crate::release::{OfferError, Refusal};
 use crate::state::StateError;
@@ -109,6 +110,15 @@ pub enum Error {
     /// What must be remembered cannot be.
     #[error("the state below /var/lib/gybe cannot be written, so this would be forgotten")]
     NoMemory,
+    /// Several disks have the root that runs.
+    #[error("the running root is on several partitions that are alike: {partitions}")]
+    SeveralRoots {
+        /// Their names.
+        partitions: String,
+    },
+    /// The way to the root file system.
+    #[error(transparent)]
+    Initramfs(#[from] InitramfsError),
     /// The reboot that was asked for does not come.
     #[error("cannot reboot: {cause}")]
     Reboot {
@@ -132,6 +142,7 @@ impl Error {
     pub const fn exit(&self) -> Exit {
         match self {
             Self::Refused { .. }
+            | Self::SeveralRoots { .. }
             | Self::Loader { .. }
             | Self::Slots(SlotsError::RunningNamed { .. })
             | Self::Offer(OfferError::Layout(LayoutError {
@@ -165,6 +176,7 @@ impl Error {
             Self::Environment(EnvironmentError::Uboot(
                 gybe_uboot::EnvironmentError::BothDamaged { .. },
             )) => "let U-Boot write a new environment with saveenv",
+            Self::SeveralRoots { .. } => "remove the other disk, and boot again",
             Self::NoReference => "run gybe switch REF once, or set reference in the configuration",
             Self::State(StateError::File(FileError::Held { .. })) => {
                 "wait for it to end; gybe status works meanwhile"

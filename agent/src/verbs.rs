@@ -14,8 +14,9 @@ mod switch;
 mod upgrade;
 mod verify;
 
-use crate::cli::{Cli, Exit, Verb};
+use crate::cli::{Cli, Exit, InitramfsStep, Verb};
 use crate::error::Error;
+use crate::initramfs;
 use crate::update::Failures;
 
 /// Does what was typed.
@@ -36,5 +37,9 @@ pub fn run(cli: &Cli) -> Result<Exit, Error> {
         Verb::Health(health) => health::run(&root, health),
         Verb::Doctor(report) => doctor::run(&root, *report),
         Verb::Check(report) => check::run(&root, *report, Failures::Respect),
+        Verb::Initramfs(initramfs) => match &initramfs.step {
+            InitramfsStep::Open => initramfs::open(&root),
+            InitramfsStep::Mount { folder } => initramfs::mount(folder),
+        },
     }
 }

@@ -10,168 +10,13 @@
     reason = "a test may fail by panicking"
 )]
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
 use gybe_core::boot::{BootState, Failed, Load, Reason, TRIES_MAX, Trial};
 use gybe_core::slot::{PerSlot, Slot};
 use gybe_grub::Block;
 
-const SECTOR_LEN: usize = 512;
-/// Each partition of the disk is this long; the first begins after as much.
-const PARTITION_LEN: usize = 1 << 20;
+mod disk;
 
-fn tool(name: &str, arguments: &[&str]) {
-    let output = Command::new(name).args(arguments).stdin(Stdio::null()).output();
-    let output = output
-        .unwrap_or_else(|_| panic!("{name} is missing; run: cargo full-test, which installs it"));
-    assert!(output.status.success(), "{name} {arguments:?}: {output:?}");
-}
-
-/// Every character that a signed command line may have besides letters and digits.
-const ODD: &str = "odd=!#$%&()*+,-./:;<=>?@[]^_`{|}~";
-
-/// A disk with a loader's partition, the environment, and two boot targets.
-struct Disk {
-    folder: tempfile::TempDir,
-    bytes: Vec<u8>,
-    live_at: usize,
-    safe_at: usize,
-}
-
-/// What GRUB was asked to do.
-#[derive(Clone, Copy)]
-struct Case<'a> {
-    live: &'a [u8],
-    safe: &'a [u8],
-    loadable: PerSlot<bool>,
-    writable: bool,
-}
-
-/// What GRUB did.
-#[derive(Debug, PartialEq, Eq)]
-struct Did {
-    booted: Option<(Slot, bool)>,
-    live: Vec<u8>,
-}
-
-impl Disk {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-        let disk = path("disk.img");
-        fs::write(&disk, vec![0; 6 * PARTITION_LEN]).unwrap();
-        let start = |index: usize| index * PARTITION_LEN / SECTOR_LEN;
-        let sizes = (1..=4).map(|index| format!("start={}, size={}\n", start(index), start(1)));
-        let table = path("table");
-        fs::write(&table, format!("label: gpt\n{}", sizes.collect::<String>())).unwrap();
-        tool("sh", &["-c", &format!("command -v sfdisk && sfdisk --quiet {disk} < {table}")]);
-        let mut marks = [b'1', b'2'].map(|mark| vec![mark; Block::LEN]);
-        for (mark, name) in marks.iter_mut().zip(["grubenv", "grubenv.safe"]) {
-            mark[0] = b'@';
-            fs::write(path(name), &mark).unwrap();
-        }
-        for name in ["vmlinuz", "initrd.img"] {
-            fs::write(path(name), name).unwrap();
-        }
-        for index in 2..=4 {
-            let offset = start(index).to_string();
-            let blocks = (PARTITION_LEN / 1024).to_string();
-            tool("mkfs.vfat", &["--offset", &offset, "-s", "1", &disk, &blocks]);
-        }
-        let copy = |index: usize, name: &str, to: &str| {
-            let image = format!("{disk}@@{}", index * PARTITION_LEN);
-            tool("mcopy", &["-i", &image, &path(name), &format!("::{to}")]);
-        };
-        copy(2, "grubenv", "grubenv");
-        copy(2, "grubenv.safe", "grubenv.safe");
-        for (index, slot) in [(3, "a"), (4, "b")] {
-            let env = format!(
-                "# GRUB Environment Block\ngybe_format=1\ngybe_cmdline=quiet {ODD} roothash={slot}0\n"
-            );
-            fs::write(path("gybe.env"), format!("{env:#<1024}")).unwrap();
-            let sums = ["vmlinuz", "initrd.img"].map(|name| {
-                format!("{}  {name}\n", gybe_core::digest::Digest::of(name.as_bytes()).hex())
-            });
-            fs::write(path("sha256.sum"), sums.concat()).unwrap();
-            for name in ["vmlinuz", "initrd.img", "gybe.env", "sha256.sum"] {
-                copy(index, name, name);
-            }
-        }
-        fs::create_dir(path("grub")).unwrap();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("grub.cfg");
-        let stand_ins = "function linux { WORDS test -f \"$1\"; }\n\
-            function initrd { if [ -f \"$1\" ]; then echo BOOT; exit; fi; return 1; }\n\
-            set root='hd0,gpt1'\nsource (host)SCRIPT\n";
-        let words: String = (1..=7).map(|index| format!("echo \"WORD ${index}\"; ")).collect();
-        let stand_ins = stand_ins.replace("WORDS ", &words);
-        let stand_ins = stand_ins.replace("SCRIPT", script.to_str().unwrap());
-        fs::write(path("grub/grub.cfg"), stand_ins).unwrap();
-        fs::write(path("device.map"), format!("(hd0) {disk}\n")).unwrap();
-        let bytes = fs::read(&disk).unwrap();
-        let find =
-            |mark: &Vec<u8>| bytes.windows(Block::LEN).position(|found| found == mark).unwrap();
-        let [live_at, safe_at] = marks.each_ref().map(find);
-        Self { folder, bytes, live_at, safe_at }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn run(&self, case: Case<'_>) -> (Did, String) {
-        let mut bytes = self.bytes.clone();
-        bytes[self.live_at..][..Block::LEN].copy_from_slice(case.live);
-        bytes[self.safe_at..][..Block::LEN].copy_from_slice(case.safe);
-        for (slot, index) in [(Slot::A, 3), (Slot::B, 4)] {
-            if !case.loadable.of(slot) {
-                bytes[index * PARTITION_LEN..][..4096].fill(0);
-            }
-        }
-        fs::write(self.path("disk.img"), &bytes).unwrap();
-        // A write beyond the limit on file sizes fails; with the signal ignored, GRUB sees that.
-        let limit = if case.writable { "" } else { "trap '' XFSZ; ulimit -f 0; " };
-        let emu = format!(
-            "{limit}exec timeout 60 grub-emu -m device.map -d {}",
-            self.path("grub").display()
-        );
-        let output = Command::new("bash")
-            .args(["-c", &format!("command -v grub-emu >/dev/null || exit 99; {emu}")])
-            .current_dir(self.folder.path())
-            .env("TERM", "vt100")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let missing = output.status.code() == Some(99);
-        assert!(!missing, "grub-emu is missing; run: cargo full-test, which installs it");
-        let said = String::from_utf8_lossy(&output.stdout).replace('\r', "");
-        let booted = said.contains("BOOT").then(|| {
-            // A line for each word, because a terminal wraps long ones.
-            let start = said.rfind("WORD (hd0").unwrap();
-            let words: Vec<&str> = said[start..]
-                .lines()
-                .filter_map(|line| line.strip_prefix("WORD "))
-                .filter(|word| !word.is_empty())
-                .collect();
-            let slot = if words.contains(&"gybe.slot=b") { Slot::B } else { Slot::A };
-            let trial = words.contains(&"gybe.trial=1");
-            let partition = match slot {
-                Slot::A => "(hd0,gpt3)/vmlinuz",
-                Slot::B => "(hd0,gpt4)/vmlinuz",
-            };
-            let hash = format!("roothash={slot}0");
-            let argument = format!("gybe.slot={slot}");
-            let mut expected = vec![partition, "quiet", ODD, &hash, &argument];
-            expected.extend(trial.then_some("gybe.trial=1"));
-            expected.push("gybe.loader=1");
-            assert_eq!(words[..expected.len()], expected, "{said}");
-            (slot, trial)
-        });
-        let disk = fs::read(self.path("disk.img")).unwrap();
-        (Did { booted, live: disk[self.live_at..][..Block::LEN].to_vec() }, said)
-    }
-}
+use disk::{Case, Did, Disk, Root, SECTOR_LEN};
 
 fn block(state: &BootState) -> Block {
     Block::empty().with_state(state).unwrap()
@@ -219,6 +64,7 @@ fn grub_decides_as_the_core_does_in_every_state() {
                 safe: safe.as_bytes(),
                 loadable: LOADABLE,
                 writable,
+                root: Root::There,
             };
             let (did, said) = disk.run(case);
             let (load, after) = match (writable, boot.store) {
@@ -241,7 +87,13 @@ fn a_slot_on_trial_does_not_stand_in_for_a_good_one_in_grub() {
     let live = block(&state);
     let loadable = PerSlot { a: false, b: true };
     assert_eq!(booted(state.boot().unstored, loadable), None);
-    let case = Case { live: live.as_bytes(), safe: live.as_bytes(), loadable, writable: false };
+    let case = Case {
+        live: live.as_bytes(),
+        safe: live.as_bytes(),
+        loadable,
+        writable: false,
+        root: Root::There,
+    };
     let (did, said) = disk.run(case);
     assert_eq!(did, Did { booted: None, live: live.as_bytes().to_vec() }, "{said}");
 }
@@ -257,8 +109,13 @@ fn grub_goes_on_to_the_other_slot_or_resets() {
         let boot = state.boot();
         for [a, b] in [[false, true], [true, false], [false, false]] {
             let loadable = PerSlot { a, b };
-            let case =
-                Case { live: before.as_bytes(), safe: before.as_bytes(), loadable, writable: true };
+            let case = Case {
+                live: before.as_bytes(),
+                safe: before.as_bytes(),
+                loadable,
+                writable: true,
+                root: Root::There,
+            };
             let (did, said) = disk.run(case);
             assert_eq!(did.booted, booted(boot.stored, loadable), "{state:?} {loadable:?}\n{said}");
         }
@@ -298,7 +155,13 @@ fn grub_takes_the_safe_file_and_no_trial_when_the_live_one_is_damaged() {
         // The agent sees it the same way.
         let read = Block::parse(&live).ok().and_then(|block| block.state().ok().flatten());
         assert_eq!(read, None);
-        let case = Case { live: &live, safe: safe.as_bytes(), loadable: LOADABLE, writable: true };
+        let case = Case {
+            live: &live,
+            safe: safe.as_bytes(),
+            loadable: LOADABLE,
+            writable: true,
+            root: Root::There,
+        };
         let (did, said) = disk.run(case);
         assert_eq!(did, Did { booted: Some((Slot::B, false)), live: live.to_vec() }, "{said}");
         let empty = Block::empty();
@@ -319,11 +182,36 @@ fn grub_does_not_load_a_kernel_with_another_digest() {
     let both =
         BootState { good: PerSlot { a: true, b: true }, ..BootState::factory(Some(Slot::A)) };
     let live = block(&both);
-    let case =
-        Case { live: live.as_bytes(), safe: live.as_bytes(), loadable: LOADABLE, writable: true };
+    let case = Case {
+        live: live.as_bytes(),
+        safe: live.as_bytes(),
+        loadable: LOADABLE,
+        writable: true,
+        root: Root::There,
+    };
     let (did, said) = disk.run(case);
     assert_eq!(did.booted, Some((Slot::B, false)), "{said}");
     assert_eq!(did.live, live.as_bytes(), "and nothing was written");
+}
+
+#[test]
+fn grub_names_the_root_by_its_partition_or_as_the_integrator_does() {
+    let disk = Disk::new();
+    let safe = block(&BootState::factory(Some(Slot::A)));
+    for (order, root) in
+        Slot::ALL.into_iter().flat_map(|slot| [Root::Lost, Root::Named].map(|root| (slot, root)))
+    {
+        let live = block(&BootState::factory(Some(order)));
+        let case = Case {
+            live: live.as_bytes(),
+            safe: safe.as_bytes(),
+            loadable: LOADABLE,
+            writable: true,
+            root,
+        };
+        let (did, said) = disk.run(case);
+        assert_eq!(did.booted, Some((order, false)), "{said}");
+    }
 }
 
 #[test]
@@ -340,6 +228,7 @@ fn grub_counts_seven_tries_and_keeps_the_failure_of_another_version() {
             safe: safe.as_bytes(),
             loadable: LOADABLE,
             writable: true,
+            root: Root::There,
         };
         let (did, said) = disk.run(case);
         assert_eq!(did.booted, Some((Slot::B, true)), "{said}");
@@ -347,8 +236,13 @@ fn grub_counts_seven_tries_and_keeps_the_failure_of_another_version() {
         let trial = Some(Trial { slot: Slot::B, tries_left: left });
         assert_eq!(live.state(), Ok(Some(BootState { trial, ..state })));
     }
-    let case =
-        Case { live: live.as_bytes(), safe: safe.as_bytes(), loadable: LOADABLE, writable: true };
+    let case = Case {
+        live: live.as_bytes(),
+        safe: safe.as_bytes(),
+        loadable: LOADABLE,
+        writable: true,
+        root: Root::There,
+    };
     let (did, _) = disk.run(case);
     assert_eq!(did.booted, Some((Slot::A, false)));
     let failed = Some(Failed { slot: Slot::B, reason: Reason::Tries });

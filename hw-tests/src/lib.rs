@@ -4,6 +4,8 @@
 pub mod demo;
 pub mod device;
 pub mod full_test;
+pub mod guest;
+pub mod hw;
 pub mod measure;
 pub mod programs;
 mod run;

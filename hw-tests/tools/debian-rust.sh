@@ -1,7 +1,8 @@
 #!/bin/bash
-# debian-rust.sh DEST [SUITE]: Debian's rustc, its standard library and the library's source,
-# unpacked in DEST and run by their own dynamic loader: DEST/rustc builds for targets without an
-# operating system (-Zbuild-std=core) where rustup has no network. The host stays as it is.
+# debian-rust.sh DEST [SUITE]: Debian's rustc, its standard library for x86_64 and aarch64, and the
+# library's source, unpacked in DEST and run by their own dynamic loader: where rustup has no network,
+# DEST/rustc builds for aarch64-unknown-linux-gnu, and for targets without an operating system
+# (-Zbuild-std=core). The host stays as it is.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/apt-private.sh"
@@ -9,23 +10,27 @@ dest=$(realpath -m "${1:?usage: debian-rust.sh DEST [SUITE]}")
 suite=${2:-forky}
 library=lib/rustlib/src/rust/library/core/src/lib.rs
 
-# works: the compiler answers, and the source it would build lies where it looks.
+# works: the compiler answers, and libraries and source lie where it looks.
 works() {
-    [[ -x $dest/rustc ]] && "$dest/rustc" --version && [[ -e $("$dest/rustc" --print sysroot)/$library ]]
+    local sysroot
+    [[ -x $dest/rustc ]] && "$dest/rustc" --version && sysroot=$("$dest/rustc" --print sysroot) &&
+        [[ -e $sysroot/$library ]] &&
+        compgen -G "$sysroot/lib/rustlib/aarch64-unknown-linux-gnu/lib/libstd-*.rlib"
 }
 
 if works 2>/dev/null; then exit; fi
 rm -rf "$dest"
 mkdir -p "$dest/debs" "$dest/root"
-private_apt "$dest/apt" "$suite"
+private_apt "$dest/apt" "$suite" amd64 arm64
 packages=$(apt-cache "${APT[@]}" depends --recurse --no-recommends --no-suggests --no-conflicts \
     --no-breaks --no-replaces --no-enhances libstd-rust-dev | grep -E '^[a-z0-9]' |
     grep -v -E ':|^gcc-.*-base$|^debconf|^cdebconf|^libc-dev' | sort -u)
-(cd "$dest/debs" && apt-get "${APT[@]}" download -qq $packages rustc rust-src)
+(cd "$dest/debs" && apt-get "${APT[@]}" download -qq $packages rustc rust-src \
+    libstd-rust-dev:arm64)
 for package in "$dest"/debs/*.deb; do dpkg -x "$package" "$dest/root"; done
 rm -rf "$dest/debs" "$dest/apt" "$dest/root/usr/share"
-loader=$(find "$dest/root/usr" -name 'ld-linux-*.so.*' | head -1)
-libraries=$(dirname "$(find "$dest/root/usr/lib" -name 'libc.so.6' | head -1)")
+loader=$(find "$dest/root/usr" -name 'ld-linux-x86-64.so.*' | head -1)
+libraries=$(dirname "$(find "$dest/root/usr/lib/x86_64-linux-gnu" -name 'libc.so.6' | head -1)")
 cat > "$dest/rustc" <<END
 #!/bin/sh
 root=$dest/root/usr

@@ -22,8 +22,23 @@ use gybe_uboot::{FILE_LEN, Image, Stamp};
 const U_BOOT: &str = "/usr/lib/u-boot/qemu_arm64/u-boot.bin";
 const HOW: &str = "is missing; run: cargo full-test, which installs it";
 const SECTOR_LEN: usize = 512;
+const PARTITIONS: usize = 5;
+const ENVIRONMENT: usize = 1;
 /// Each partition of the disk is this long; the first begins after as much.
 const PARTITION_LEN: usize = 1 << 20;
+
+/// The partition of a slot's boot target; that of its root target follows.
+const fn boot(slot: Slot) -> usize {
+    match slot {
+        Slot::A => 2,
+        Slot::B => 4,
+    }
+}
+
+/// As Linux spells it.
+fn part_uuid(partition: usize) -> String {
+    format!("0123abcd-4567-89ab-cdef-00000000000{partition}")
+}
 
 fn tool(name: &str, arguments: &[&str]) {
     let output = Command::new(name).args(arguments).stdin(Stdio::null()).output();
@@ -39,32 +54,66 @@ struct Disk {
     folder: tempfile::TempDir,
     bytes: Vec<u8>,
     files_at: [usize; 2],
+    root: Root,
+}
+
+/// How the script is to find the partitions of the root targets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Root {
+    /// By their numbers.
+    There,
+    /// Not at all: no partition has such a number.
+    Lost,
+    /// The integrator says where they are.
+    Named,
 }
 
 /// The script as an integrator of this board would set it; it says what it would start, and stops.
-fn script(kind: &str) -> String {
+fn script(kind: &str, root: Root) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("boot.cmd");
-    let script = fs::read_to_string(script).unwrap();
+    let mut script = fs::read_to_string(script).unwrap();
+    let mut set = |from: &str, to: &str| {
+        assert_eq!(script.matches(from).count(), 1, "{from}");
+        script = script.replace(from, to);
+    };
+    set("gybe_kind=redundant", &format!("gybe_kind={kind}"));
+    set("gybe_local=\"\"", "gybe_local=\"local=1\"");
+    set("    booti ", "    printenv bootargs; poweroff; booti ");
+    set("\nreset\n", "\npoweroff\n");
+    for slot in Slot::ALL {
+        let number = boot(slot) + 1;
+        let of = ["data", "hash"].map(|of| format!("systemd.verity_root_{of}=named"));
+        match root {
+            Root::There => {}
+            Root::Lost => set(&format!(":{number}\""), &format!(":2{number}\"")),
+            Root::Named => set(
+                &format!("gybe_args_{slot}=\"\""),
+                &format!("gybe_args_{slot}=\"{}\"", of.join(" ")),
+            ),
+        }
+    }
     script
-        .replace("gybe_kind=redundant", &format!("gybe_kind={kind}"))
-        .replace("\"mmc 0:", "\"virtio 0:")
-        .replace("    booti ", "    printenv bootargs; poweroff; booti ")
-        .replace("\nreset\n", "\npoweroff\n")
 }
 
 impl Disk {
     fn new(kind: &str) -> Self {
+        Self::with(kind, Root::There)
+    }
+
+    fn with(kind: &str, root: Root) -> Self {
         assert!(Path::new(U_BOOT).exists(), "{U_BOOT} (u-boot-qemu) {HOW}");
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let disk = path("disk.img");
-        fs::write(&disk, vec![0; 5 * PARTITION_LEN]).unwrap();
+        fs::write(&disk, vec![0; (PARTITIONS + 2) * PARTITION_LEN]).unwrap();
         let start = |index: usize| index * PARTITION_LEN / SECTOR_LEN;
-        let sizes = (1..=3).map(|index| format!("start={}, size={}\n", start(index), start(1)));
+        let sizes = (1..=PARTITIONS).map(|index| {
+            format!("start={}, size={}, uuid={}\n", start(index), start(1), part_uuid(index))
+        });
         let table = path("table");
         fs::write(&table, format!("label: gpt\n{}", sizes.collect::<String>())).unwrap();
         tool("sh", &["-c", &format!("sfdisk --quiet {disk} < {table}")]);
-        for index in 1..=3 {
+        for index in [ENVIRONMENT, boot(Slot::A), boot(Slot::B)] {
             let (offset, blocks) = (start(index).to_string(), (PARTITION_LEN / 1024).to_string());
             tool("mkfs.vfat", &["--offset", &offset, "-s", "1", &disk, &blocks]);
         }
@@ -72,18 +121,19 @@ impl Disk {
             let image = format!("{disk}@@{}", index * PARTITION_LEN);
             tool("mcopy", &["-i", &image, &path(name), &format!("::{to}")]);
         };
-        fs::write(path("boot.cmd"), script(kind)).unwrap();
+        fs::write(path("boot.cmd"), script(kind, root)).unwrap();
         tool(
             "mkimage",
             &["-A", "arm64", "-T", "script", "-d", &path("boot.cmd"), &path("boot.scr")],
         );
-        copy(1, "boot.scr", "boot.scr");
+        copy(ENVIRONMENT, "boot.scr", "boot.scr");
         let marks = [b'1', b'2'].map(|mark| vec![mark; FILE_LEN]);
         for (mark, name) in marks.iter().zip(["gybe.env", "gybe2.env"]) {
             fs::write(path(name), mark).unwrap();
-            copy(1, name, name);
+            copy(ENVIRONMENT, name, name);
         }
-        for (index, slot) in [(2, "a"), (3, "b")] {
+        for slot in Slot::ALL {
+            let index = boot(slot);
             let env = "# GRUB Environment Block\ngybe_format=1\n";
             let env = format!("{env}gybe_cmdline=quiet {ODD} roothash={slot}0\n");
             fs::write(path("slot.env"), format!("{env:#<1024}")).unwrap();
@@ -97,7 +147,7 @@ impl Disk {
         let find =
             |mark: &Vec<u8>| bytes.windows(FILE_LEN).position(|found| found == mark).unwrap();
         let files_at = marks.each_ref().map(find);
-        Self { folder, bytes, files_at }
+        Self { folder, bytes, files_at, root }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -117,9 +167,9 @@ impl Disk {
         for (at, file) in self.files_at.iter().zip(files) {
             bytes[*at..][..FILE_LEN].copy_from_slice(file);
         }
-        for (slot, index) in [(Slot::A, 2), (Slot::B, 3)] {
+        for slot in Slot::ALL {
             if !loadable.of(slot) {
-                bytes[index * PARTITION_LEN..][..4096].fill(0);
+                bytes[boot(slot) * PARTITION_LEN..][..4096].fill(0);
             }
         }
         fs::write(self.path("disk.img"), &bytes).unwrap();
@@ -137,9 +187,9 @@ impl Disk {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // The first key ends the wait before the automatic start.
+        // The first key ends the wait before the automatic start; one behind it may be lost with it.
         let typed = format!(
-            "\n{before}\nvirtio scan; load virtio 0:1 ${{scriptaddr}} boot.scr; source ${{scriptaddr}}\n"
+            "\n\n\n{before}\nsetenv devtype virtio; setenv devnum 0\nvirtio scan; load virtio 0:1 ${{scriptaddr}} boot.scr; source ${{scriptaddr}}\n"
         );
         child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
@@ -149,9 +199,16 @@ impl Disk {
         let booted = said.lines().find_map(|line| line.strip_prefix("bootargs=")).map(|line| {
             let slot = if line.contains("gybe.slot=b") { Slot::B } else { Slot::A };
             let trial = if line.contains("gybe.trial=1") { " gybe.trial=1" } else { "" };
-            let expected =
-                format!("quiet {ODD} roothash={slot}0 gybe.slot={slot}{trial} gybe.loader=1 ");
-            assert!(line.starts_with(&expected), "{line}");
+            let device = match self.root {
+                Root::There => format!("PARTUUID={}", part_uuid(boot(slot) + 1)),
+                Root::Lost => format!("PARTLABEL=root_{slot}"),
+                Root::Named => "named".to_owned(),
+            };
+            let expected = format!(
+                "quiet {ODD} roothash={slot}0 gybe.slot={slot}{trial} gybe.loader=1 \
+                 systemd.verity_root_data={device} systemd.verity_root_hash={device} local=1"
+            );
+            assert_eq!(line, expected);
             (slot, !trial.is_empty())
         });
         let disk = fs::read(self.path("disk.img")).unwrap();
@@ -257,6 +314,18 @@ fn u_boot_goes_on_to_the_other_slot_or_resets() {
                 booted(state.boot().stored, loadable),
                 "{state:?} {loadable:?}\n{said}"
             );
+        }
+    }
+}
+
+#[test]
+fn u_boot_names_the_root_by_its_partition_or_as_the_integrator_does() {
+    for root in [Root::Lost, Root::Named] {
+        let disk = Disk::with("files", root);
+        for order in Slot::ALL {
+            let files = [file(Some(&BootState::factory(Some(order))), 1), file(None, 0)];
+            let (did, _, said) = disk.run(&files, LOADABLE, true, "");
+            assert_eq!(did, Some((order, false)), "{said}");
         }
     }
 }

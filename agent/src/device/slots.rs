@@ -131,7 +131,11 @@ fn running_device(sysfs: &Sysfs) -> std::collections::BTreeSet<DeviceNumber> {
 }
 
 /// Where the configured `path` really leads on the disk that runs.
-fn locate(sysfs: &Sysfs, path: &Path, disk: Option<DeviceNumber>) -> Result<PathBuf, SlotsError> {
+pub(crate) fn locate(
+    sysfs: &Sysfs,
+    path: &Path,
+    disk: Option<DeviceNumber>,
+) -> Result<PathBuf, SlotsError> {
     if let Ok(label) = path.strip_prefix(BY_LABEL) {
         let label = unescape(&label.to_string_lossy());
         let mut found = sysfs.labelled(&label);

@@ -1,5 +1,7 @@
 //! What every verb that writes a slot does: prove a release there, and arm it.
 
+use std::{fs, io};
+
 use gybe_core::digest::Digest;
 use gybe_core::install::Proven;
 use gybe_core::release::Release;
@@ -10,10 +12,13 @@ use crate::cli;
 use crate::device::mounts::Mounts;
 use crate::device::slots::Slots;
 use crate::error::Error;
+use crate::etc;
 use crate::evidence::{Trial, begin_trial};
+use crate::initramfs::AMBIGUOUS;
 use crate::install::{self, Job, Tally};
 use crate::progress::Display;
 use crate::release::{Held, Offer};
+use crate::root::Root;
 use crate::session::{Memory, Session};
 use crate::state::{Armed, DigestText, ReleaseName, State};
 
@@ -62,6 +67,7 @@ pub(super) fn bring(
     offer: &mut Offer,
     order: Order,
 ) -> Result<Brought, Error> {
+    refuse_doubt(&session.root)?;
     let slot = session.slots.inactive(order.slot)?;
     // Asked before anything is looked at: what runs must be kept or given up first.
     session.boot.clear(slot, session.slots.running_slot())?;
@@ -107,11 +113,24 @@ pub(super) fn bring(
             state.interrupted = None;
             state.armed = Some(armed);
         });
+        if let Err(cause) = etc::forget(&session.root, slot) {
+            warn!(%slot, %cause, "the slot may boot with changes in /etc from before");
+        }
         let running = session.slots.running_slot();
         session.boot = proven.arm(tries, running, &mut session.environment).map_err(Error::arm)?;
         info!(%slot, release = %digest, tries, "armed");
     }
     Ok(Brought { slot, release: name, armed: order.arm == Arm::Now, tally })
+}
+
+/// Refuses to write where it is not certain on which disk: the root was found on several that are
+/// alike, and the environment of another one may be the one that the loader reads.
+fn refuse_doubt(root: &Root) -> Result<(), Error> {
+    match fs::read_to_string(root.path(AMBIGUOUS)) {
+        Ok(disks) => Err(Error::SeveralRoots { partitions: disks.trim().to_owned() }),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(cause) => Err(Error::SeveralRoots { partitions: cause.to_string() }),
+    }
 }
 
 /// How often the release was armed again, this time included. Someone who asks for it begins anew.

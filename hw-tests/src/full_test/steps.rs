@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::{Counts, Step};
-use crate::{run, sample, tree};
+use crate::{guest::Architecture, run, sample, tree};
 
 /// The crate that reads licences, bans and sources, and the version we trust to do it.
 const CARGO_DENY: &str = "0.20.2";
@@ -25,6 +25,7 @@ pub(crate) const ALL: &[Step] = &[
     Step { name: "docs", run: docs },
     Step { name: "features", run: features },
     Step { name: "bare-metal", run: bare_metal },
+    Step { name: "aarch64", run: aarch64 },
     Step { name: "samples", run: samples },
     Step { name: "tests", run: tests },
     Step { name: "demo", run: demo },
@@ -64,6 +65,7 @@ fn tools() -> Result<Counts, String> {
     let tools = tree::tools();
     let script = tree::root().join("hw-tests/tools");
     holds(run::command("bash").arg(script.join("newer-tools.sh")).arg(&tools))?;
+    holds(run::command("bash").arg(script.join("machines.sh")).arg(&tools))?;
     holds(run::command("bash").arg(script.join("debian-rust.sh")).arg(tools.join("debian-rust")))
 }
 
@@ -128,6 +130,12 @@ fn bare_metal() -> Result<Counts, String> {
         counts += holds(&mut build)?;
     }
     Ok(counts)
+}
+
+/// The agent for arm64 is built and starts.
+fn aarch64() -> Result<Counts, String> {
+    let agent = Architecture::Arm64.agent()?;
+    holds(Architecture::Arm64.here(&agent).arg("--version"))
 }
 
 /// The images that judges and the demo use.
