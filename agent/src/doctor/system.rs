@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::config::health::{NoChecks, WATCHDOG_DEFAULT, Watchdog};
 use crate::health::conf::Conf;
 use crate::health::scripts::{self, Kind};
+use crate::initramfs::{AMBIGUOUS, STATE_LOST};
 use crate::root::Root;
 use crate::state::FILE as STATE;
 
@@ -118,11 +119,11 @@ fn watchdog(root: &Root, config: &Config, findings: &mut Findings) {
 fn state(root: &Root, findings: &mut Findings) {
     for (file, found, todo) in [
         (
-            "/run/gybe/state-lost",
+            STATE_LOST,
             "the state partition is lost",
             "make it anew: mkfs.ext4 on the partition state, then reboot",
         ),
-        ("/run/gybe/ambiguous", "several disks could be this device's", "remove the others"),
+        (AMBIGUOUS, "several disks could be this device's", "remove the others"),
     ] {
         if let Ok(why) = fs::read_to_string(root.path(file)) {
             let why: Vec<_> = why.split_whitespace().collect();
