@@ -8,6 +8,7 @@ pub mod commit;
 pub mod config;
 pub mod cores;
 pub mod device;
+pub mod doctor;
 pub mod erofs;
 pub mod error;
 pub mod etc;

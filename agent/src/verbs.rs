@@ -3,6 +3,7 @@
 mod bring;
 mod check;
 mod commit;
+mod doctor;
 mod health;
 mod install;
 mod plan;
@@ -35,6 +36,7 @@ pub fn run(cli: &Cli) -> Result<Exit, Error> {
         Verb::Rollback(report) => rollback::run(&root, *report),
         Verb::Verify(verify) => verify::run(&root, verify),
         Verb::Health(health) => health::run(&root, health),
+        Verb::Doctor(report) => doctor::run(&root, *report),
         Verb::Check(report) => check::run(&root, *report, Failures::Respect),
         Verb::GrowState => grow::run(&root),
         Verb::Initramfs(initramfs) => match &initramfs.step {

@@ -21,17 +21,14 @@ use tracing::info;
 
 use super::arguments::Arguments;
 use super::{
-    AMBIGUOUS, ETC_CONFLICTS, InitramfsError, STATE_LOST, candidates, command_line, kernel_log,
-    leave_note, mounting, other_root::OtherRoot,
+    AMBIGUOUS, ETC_CONFLICTS, InitramfsError, STATE_LOST, candidates, command_line, evidence,
+    kernel_log, leave_note, mounting, other_root::OtherRoot,
 };
 use crate::cli::Exit;
 use crate::device::identity::DeviceNumber;
 use crate::device::sysfs::{SysPartition, Sysfs};
-use crate::device::this_boot::ThisBoot;
 use crate::error::Error;
 use crate::etc::{self, Changes, Overlay};
-use crate::evidence::{Note, Reached, note_boot};
-use crate::root::Root;
 use crate::{output, var};
 
 /// Where `/etc` is kept when the state partition cannot hold it.
@@ -54,11 +51,7 @@ pub fn run(folder: &Path) -> Result<Exit, Error> {
     let release = arguments.root_hash.hex().to_string();
     let mut lost = state(&sysfs, folder, partition.disk, &release)?;
     // Before anything that may be the new release's fault.
-    let boot = ThisBoot::read(&Root::host());
-    let came = Note::reached(Reached::Initramfs);
-    if let Err(cause) = note_boot(&Root::below(folder.to_owned()), &boot, &arguments.line, came) {
-        kernel_log::say(format_args!("there will be no evidence of this boot: {cause}"));
-    }
+    evidence::opened(folder, &arguments);
     if let Err(why) = etc(&sysfs, folder, slot, &release, partition.disk)? {
         lost.push(why);
     }

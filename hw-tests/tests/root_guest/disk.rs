@@ -130,6 +130,17 @@ impl Disk {
         succeed(tool("debugfs").args(["-R", &format!("cat {path}"), &state]))
     }
 
+    /// Sets variables of the boot environment, as a loader or an agent would.
+    pub(crate) fn set(&self, assignments: &[&str]) {
+        let image = format!("{}@@{}", self.0.display(), start("gybe_env"));
+        for name in ["grubenv", "grubenv.safe"] {
+            let file = self.0.with_extension(name);
+            succeed(tool("grub-editenv").arg(&file).arg("set").args(assignments));
+            let mut copy = tool("mcopy");
+            succeed(copy.args(["-o", "-i", &image]).arg(&file).arg(format!("::/{name}")));
+        }
+    }
+
     /// The variables of the live boot environment.
     pub(crate) fn environment(&self) -> String {
         let mut read = tool("mtype");
