@@ -165,7 +165,24 @@ impl Pending {
     /// What the system says. What was there before is still there.
     pub fn take_over(&self, old: Option<&Path>) -> io::Result<Overlay> {
         let (new, place) = (self.new_place(), self.all.join(self.slot.name()));
-        fs::create_dir(&new)?;
+        if let Err(cause) = self.make(&new, old) {
+            // A medium that is full is not left fuller than it was. Why it is full is the better error.
+            let _ = replica::remove_tree(&new);
+            return Err(cause);
+        }
+        if place.symlink_metadata().is_ok() {
+            renameat2(AT_FDCWD, &new, AT_FDCWD, &place, RenameFlags::RENAME_EXCHANGE)?;
+        } else {
+            fs::rename(&new, &place)?;
+        }
+        File::open(&self.all)?.sync_all()?;
+        replica::remove_tree(&new)?;
+        Overlay::make(&place)
+    }
+
+    /// Makes the changes in the folder `new`, durably.
+    fn make(&self, new: &Path, old: Option<&Path>) -> io::Result<()> {
+        fs::create_dir(new)?;
         let (changes, upper) = (self.other(), new.join(UPPER));
         match old {
             Some(old) if self.has_other() => {
@@ -178,17 +195,9 @@ impl Pending {
             // The upper folder itself is what `/etc` looks like.
             _ => replica::copy(&self.image, &upper)?,
         }
-        Overlay::make(&new)?;
-        write_release(&new, &self.release)?;
-        replica::sync(&self.all)?;
-        if place.symlink_metadata().is_ok() {
-            renameat2(AT_FDCWD, &new, AT_FDCWD, &place, RenameFlags::RENAME_EXCHANGE)?;
-        } else {
-            fs::rename(&new, &place)?;
-        }
-        File::open(&self.all)?.sync_all()?;
-        replica::remove_tree(&new)?;
-        Overlay::make(&place)
+        Overlay::make(new)?;
+        write_release(new, &self.release)?;
+        replica::sync(&self.all)
     }
 }
 

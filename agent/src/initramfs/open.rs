@@ -12,7 +12,7 @@ use super::arguments::Arguments;
 use super::candidates::{self, Mismatch};
 use super::{AMBIGUOUS, InitramfsError, ROOT, command_line, failure, leave_note};
 use crate::cli::Exit;
-use crate::device::mapper::{self, FOLDER, Verity};
+use crate::device::mapper::{self, Audience, FOLDER, Verity};
 use crate::device::sysfs::{SysPartition, Sysfs};
 use crate::error::Error;
 use crate::output;
@@ -119,7 +119,13 @@ fn path(partition: &SysPartition) -> PathBuf {
 
 fn open(arguments: &Arguments, partition: &SysPartition) -> Result<(), InitramfsError> {
     let Arguments { geometry, root_hash, .. } = arguments;
-    let verity = Verity { name: ROOT, on: partition.number, root_hash, geometry: *geometry };
+    let verity = Verity {
+        name: ROOT,
+        on: partition.number,
+        root_hash,
+        geometry: *geometry,
+        audience: Audience::All,
+    };
     mapper::open(&verity)?;
     info!(partition = partition.name, "the root is open");
     Ok(())
