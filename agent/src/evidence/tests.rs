@@ -1,5 +1,7 @@
 //! What is kept of trials, and what is not.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use super::*;
 use crate::device::cmdline::CommandLine;
 use crate::root::Root;
@@ -140,6 +142,6 @@ fn whatever_happens_the_evidence_has_room_and_the_newest_is_kept() {
     let evidence = read_if_possible(&root);
     assert_eq!(evidence.trials.len(), TRIALS_MAX);
     assert_eq!(evidence.trials[0].attempts.len(), ATTEMPTS_MAX);
-    let len = std::fs::metadata(root.path(FILE)).unwrap().len();
-    assert_eq!(len, 2 * AREA_LEN as u64);
+    let file = std::fs::metadata(root.path(FILE)).unwrap();
+    assert_eq!((file.len(), file.mode() & 0o077), (2 * AREA_LEN as u64, 0));
 }

@@ -33,7 +33,8 @@ pub(super) fn run(context: &Context, session: Session, trial: Trial) -> Result<R
             (Some(watchdog), text)
         }
         Err(why) => {
-            warn!(%why, "no watchdog is fed in this trial");
+            // Where systemd holds it that is as it should be, and elsewhere gybe doctor complains.
+            info!(%why, "no watchdog is armed for this trial");
             (None, why.to_string())
         }
     };
