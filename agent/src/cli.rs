@@ -67,6 +67,9 @@ pub enum Verb {
     /// What an initramfs calls on the way to the root file system
     #[command(hide = true)]
     Initramfs(Initramfs),
+    /// Let the state partition take what is left of the disk
+    #[command(hide = true)]
+    GrowState,
 }
 
 /// `gybe initramfs`

@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod error;
 pub mod etc;
 pub mod evidence;
+pub mod grow;
 pub mod health;
 pub mod initramfs;
 pub mod install;

@@ -6,6 +6,7 @@ pub mod device;
 pub mod full_test;
 pub mod guest;
 pub mod hw;
+
 pub mod measure;
 pub mod programs;
 mod run;

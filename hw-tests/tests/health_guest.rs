@@ -10,7 +10,7 @@ mod root_guest;
 use std::fs;
 
 use bench::Bench;
-use root_guest::{Disk, Releases, appended, machine};
+use root_guest::{Disk, Releases, machine};
 use serde_json::Value;
 
 /// The modules that only this test needs; the root has them.
@@ -44,7 +44,8 @@ fn a_trial_ends_as_it_should_in_a_real_kernel() {
     });
     let factory = Disk::new(&releases.device, bench.path("disk"));
     factory.set(&["gybe_b=bad", "gybe_try=b", "gybe_tries=xx"]);
-    let line = |slot: &str, trial: bool| releases.signed_line(slot) + &appended(slot, trial);
+    let line =
+        |slot: &str, trial: bool| releases.signed_line(slot) + &factory.appended(slot, trial);
     let on_trial = |disk: &Disk, script: &str, options: &[&str]| {
         releases.boot_with(&[disk], &line("b", true), &format!("{PROLOGUE}{script}"), options)
     };

@@ -163,8 +163,9 @@ fn install_loader(
             uboot::environment_files(machine, plan, &state, settings.local, settings.dtb)?
         }
         Loader::Grub(machine) => {
+            let script = grub::script(plan, settings)?;
             let early = grub::early(plan, None)?;
-            let esp = grub.esp_files(machine, &early)?;
+            let esp = grub.esp_files(machine, &early, &script)?;
             volume::write(disk, plan.entry("esp")?, ESP_LABEL, esp)?;
             if loader.has_bios() {
                 let entry = plan.entry("bios")?;
@@ -174,7 +175,7 @@ fn install_loader(
                 written.map_err(|cause| DiskError::Write { what: entry.name, cause })?;
                 boot_code = code;
             }
-            grub::environment_files(plan, &state, settings)?
+            grub::environment_files(&state, script)?
         }
     };
     volume::write(disk, plan.entry("gybe_env")?, ENVIRONMENT_LABEL, files)?;

@@ -1,6 +1,7 @@
 //! What a target must be able to do: the cases know nothing else about it.
 
 use super::{console::Console, trouble::Trouble};
+use crate::guest::Architecture;
 
 /// The architectures that Gybe is for, as the kernel and Rust name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +24,11 @@ impl Arch {
         }
     }
 
-    /// Its name in OCI and Debian.
-    pub(crate) const fn oci_name(self) -> &'static str {
+    /// The parts of its guests.
+    pub(crate) const fn parts(self) -> Architecture {
         match self {
-            Self::X86_64 => "amd64",
-            Self::Aarch64 => "arm64",
+            Self::X86_64 => Architecture::Amd64,
+            Self::Aarch64 => Architecture::Arm64,
         }
     }
 }

@@ -11,7 +11,7 @@ mod initramfs;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub(crate) use disk::{Disk, appended};
+pub(crate) use disk::Disk;
 
 use super::bench::{Bench, Device, succeed, tool};
 

@@ -43,6 +43,10 @@ const MODULES: &[&str] = &[
     "terminal",
 ];
 
+/// The script in the environment's partition, and its copy in the ESP.
+const SCRIPT: &str = "grub.cfg";
+const SCRIPT_COPY: &str = "EFI/gybe/grub.cfg";
+
 /// Name of the live environment file in its partition.
 const ENVIRONMENT: &str = "grubenv";
 
@@ -91,12 +95,18 @@ impl Grub {
     }
 
     /// The files of the ESP.
-    pub(super) fn esp_files(&self, machine: Machine, early: &str) -> Result<Vec<File>, DiskError> {
+    pub(super) fn esp_files(
+        &self,
+        machine: Machine,
+        early: &str,
+        script: &str,
+    ) -> Result<Vec<File>, DiskError> {
         let (platform, name) = match machine {
             Machine::Amd64 => (X86_64_EFI, "EFI/BOOT/BOOTX64.EFI"),
             Machine::Arm64 => (ARM64_EFI, "EFI/BOOT/BOOTAA64.EFI"),
         };
-        Ok(vec![file(name, self.image(&platform, early)?)])
+        let script = file(SCRIPT_COPY, script.as_bytes().to_vec());
+        Ok(vec![file(name, self.image(&platform, early)?), script])
     }
 
     /// The code of the first sector, and the content of the BIOS boot partition at byte `at`.
@@ -145,14 +155,17 @@ impl Grub {
 }
 
 /// What GRUB runs first: the script in the environment's partition, on the disk GRUB itself came from.
-/// Where that cannot be read, nothing is waited for.
+/// Where that cannot be read its copy in the ESP, which nobody writes, still loads a slot. Nothing is
+/// waited for.
 pub(super) fn early(plan: &Plan, command_line: Option<&str>) -> Result<String, DiskError> {
-    let environment = plan.number("gybe_env")?;
+    let (environment, esp) = (plan.number("gybe_env")?, plan.number("esp")?);
     let serial = command_line.and_then(serial).unwrap_or_default();
     Ok(format!(
         "{serial}regexp --set=1:gybe_disk '^([^,]*)' $root\n\
-         source ($gybe_disk,gpt{environment})/grub.cfg\n\
-         echo 'gybe: cannot read grub.cfg'\nsleep 10\nreboot\n"
+         source ($gybe_disk,gpt{environment})/{SCRIPT}\n\
+         echo 'gybe: the boot environment cannot be read'\n\
+         source ($gybe_disk,gpt{esp})/{SCRIPT_COPY}\n\
+         sleep 10\nreboot\n"
     ))
 }
 
@@ -167,14 +180,10 @@ fn serial(command_line: &str) -> Option<String> {
     Some(format!("serial --unit={unit} --speed={speed}\nterminal_output console serial\n"))
 }
 
-/// The files of the environment's partition: both environment files say `state`.
-pub(super) fn environment_files(
-    plan: &Plan,
-    state: &BootState,
-    settings: Settings<'_>,
-) -> Result<Vec<File>, DiskError> {
+/// The script for this disk.
+pub(super) fn script(plan: &Plan, settings: Settings<'_>) -> Result<String, DiskError> {
     let place = |name| Ok::<_, DiskError>(format!("$gybe_disk,gpt{}", plan.number(name)?));
-    let block = Block::empty().with_state(state).map_err(DiskError::GrubEnvironment)?;
+    let dtb = settings.dtb.map(|path| format!("/{path}")).unwrap_or_default();
     let lines = [
         ("set gybe_env=", format!("set gybe_env=\"({})/{ENVIRONMENT}\"", place("gybe_env")?)),
         ("set gybe_boot_a=", format!("set gybe_boot_a=\"{}\"", place("boot_a")?)),
@@ -182,17 +191,16 @@ pub(super) fn environment_files(
         ("set gybe_boot_b=", format!("set gybe_boot_b=\"{}\"", place("boot_b")?)),
         ("set gybe_root_b=", format!("set gybe_root_b=\"{}\"", place("root_b")?)),
         ("set gybe_local=", format!("set gybe_local=\"{}\"", settings.local)),
-        (
-            "set gybe_dtb=",
-            match settings.dtb {
-                Some(path) => format!("set gybe_dtb=\"/{path}\""),
-                None => "set gybe_dtb=\"\"".to_owned(),
-            },
-        ),
+        ("set gybe_dtb=", format!("set gybe_dtb=\"{dtb}\"")),
     ];
-    let script = script::with_lines(script::GRUB, &lines)?;
+    script::with_lines(script::GRUB, &lines)
+}
+
+/// The files of the environment's partition: both environment files say `state`.
+pub(super) fn environment_files(state: &BootState, script: String) -> Result<Vec<File>, DiskError> {
+    let block = Block::empty().with_state(state).map_err(DiskError::GrubEnvironment)?;
     Ok(vec![
-        file("grub.cfg", script.into_bytes()),
+        file(SCRIPT, script.into_bytes()),
         file(ENVIRONMENT, block.as_bytes().to_vec()),
         file(&format!("{ENVIRONMENT}{SAFE_SUFFIX}"), block.as_bytes().to_vec()),
     ])

@@ -8,10 +8,7 @@ use std::{
 };
 
 use super::{Parts, Release, copy, pack, quietly, release_files_into, write};
-use crate::{
-    hw::{machine::Arch, trouble::Trouble},
-    run, tree,
-};
+use crate::{guest::Architecture, hw::trouble::Trouble, run};
 
 /// Adds what `gybe-publish seal` makes this release from.
 pub(super) fn into_seal(
@@ -21,7 +18,7 @@ pub(super) fn into_seal(
     seal: &mut Command,
 ) -> Result<(), Trouble> {
     seal.arg("--rootfs").arg(root(parts, folder, release)?);
-    seal.arg("--kernel").arg(parts.folder.join("vmlinuz"));
+    seal.arg("--kernel").arg(parts.arch.parts().kernel());
     seal.arg("--initramfs").arg(initramfs(parts, folder, release)?);
     Ok(())
 }
@@ -31,15 +28,14 @@ fn programs_into(parts: &Parts, stage: &Path) -> Result<(), Trouble> {
     for folder in ["bin", "usr/bin", "lib", "dev", "proc", "sys", "run", "mnt", "tmp"] {
         fs::create_dir_all(stage.join(folder))?;
     }
-    copy(&parts.folder.join("busybox"), &stage.join("bin/busybox"), 0o755)?;
+    copy(&parts.arch.parts().busybox(), &stage.join("bin/busybox"), 0o755)?;
     parts.agent_into(stage)?;
     parts.device_files_into(stage)?;
-    // Where the dynamic loader of either architecture looks without a cache.
-    for entry in fs::read_dir(parts.folder.join("root/lib"))? {
-        let entry = entry?;
-        copy(&entry.path(), &stage.join("lib").join(entry.file_name()), 0o755)?;
+    for (at, from) in parts.arch.parts().libraries() {
+        let at = stage.join(at);
+        fs::create_dir_all(at.parent().unwrap_or(stage))?;
+        copy(&from, &at, 0o755)?;
     }
-    symlink("lib", stage.join("lib64"))?;
     Ok(())
 }
 
@@ -51,7 +47,7 @@ fn root(parts: &Parts, folder: &Path, release: &Release) -> Result<PathBuf, Trou
     parts.guest_files_into(root)?;
     release_files_into(root, release)?;
     // The guest's busybox may be of the other architecture, but is of the same version.
-    let here = tree::tools().join("machines/guest").join(Arch::X86_64.oci_name()).join("busybox");
+    let here = Architecture::Amd64.busybox();
     let applets = run::answer(run::command(&here.to_string_lossy()).arg("--list"));
     let applets = applets.ok_or_else(|| Trouble::harness(format!("{} --list", here.display())))?;
     for name in applets.lines().filter(|name| *name != "busybox") {
@@ -61,8 +57,8 @@ fn root(parts: &Parts, folder: &Path, release: &Release) -> Result<PathBuf, Trou
     write(root, "etc/init.d/rcS", include_str!("../../../guest/busybox/rcS"), 0o755)?;
     write(root, "etc/passwd", "root::0:0:root:/root:/bin/sh\n", 0o644)?;
     write(root, "etc/group", "root:x:0:\n", 0o644)?;
-    let version = fs::read_to_string(parts.folder.join("release"))?;
-    fs::create_dir_all(root.join("usr/lib/modules").join(version.trim()))?;
+    let version = parts.arch.parts().release()?;
+    fs::create_dir_all(root.join("usr/lib/modules").join(version))?;
     fs::create_dir_all(root.join("var/lib"))?;
     fs::create_dir_all(root.join("sbin"))?;
     symlink("../bin/busybox", root.join("sbin/init"))?;
@@ -79,10 +75,13 @@ fn initramfs(parts: &Parts, folder: &Path, release: &Release) -> Result<PathBuf,
     for name in ["modules", "sysroot"] {
         fs::create_dir_all(root.join(name))?;
     }
-    for entry in fs::read_dir(parts.folder.join("modules"))? {
-        let entry = entry?;
-        copy(&entry.path(), &root.join("modules").join(entry.file_name()), 0o644)?;
+    let mut order = String::new();
+    for module in parts.arch.parts().modules()? {
+        let name = module.file_name().unwrap_or_default();
+        copy(&module, &root.join("modules").join(name), 0o644)?;
+        order.push_str(&format!("{}\n", name.to_string_lossy()));
     }
+    write(root, "modules/order", &order, 0o644)?;
     let init = root.join("init");
     fs::write(&init, include_str!("../../../guest/busybox/init"))?;
     fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
