@@ -79,6 +79,8 @@ fn a_trial_that_fails_every_time_falls_back_with_evidence_and_is_not_retried() {
     let status = booted.device.status();
     assert_eq!(status["b"]["reason"], "health");
     assert_eq!(status["last_fallback"]["from"]["version"], "2.0.0");
+    assert_eq!(status["last_fallback"]["failed_attempt"], 3);
+    assert_eq!(status["last_fallback"]["attempts"][2]["check"], "20_net.sh");
     assert_eq!(status["failed"][0]["reason"], "health");
     let attempts = booted.attempts();
     assert_eq!(attempts.len(), 3);
