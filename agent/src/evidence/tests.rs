@@ -51,6 +51,19 @@ fn notes_of_one_boot_are_one_attempt_and_only_add() {
 }
 
 #[test]
+fn a_trial_that_is_over_goes_on_in_no_later_boot() {
+    let (_folder, root) = device();
+    begin_trial(&root, announced("2")).unwrap();
+    for number in [1, 1, 2] {
+        let note = Note::reached(Reached::Committed);
+        note_boot(&root, &boot(number), &trial_line(), note).unwrap();
+    }
+    let attempts: Vec<_> =
+        read_if_possible(&root).trials.iter().map(|trial| trial.attempts.len()).collect();
+    assert_eq!(attempts, [1, 1]);
+}
+
+#[test]
 fn what_is_no_trial_is_not_noted() {
     let (_folder, root) = device();
     for line in [CommandLine::default(), CommandLine { trial: false, ..trial_line() }] {
