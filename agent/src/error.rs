@@ -114,6 +114,16 @@ pub enum Error {
     /// The state partition.
     #[error(transparent)]
     Grow(#[from] GrowError),
+    /// What was changed in `/etc` cannot stay beside the release.
+    #[error(
+        "Merge conflicts found in etc: {}; each is a file on one side and a folder on the other; the \
+         release is written and proven, and not armed",
+        paths.join(" ")
+    )]
+    EtcConflicts {
+        /// Where they are.
+        paths: Vec<String>,
+    },
     /// Several disks have the root that runs.
     #[error("the running root is on several partitions that are alike: {partitions}")]
     SeveralRoots {
@@ -147,6 +157,7 @@ impl Error {
         match self {
             Self::Refused { .. }
             | Self::SeveralRoots { .. }
+            | Self::EtcConflicts { .. }
             | Self::Loader { .. }
             | Self::Slots(SlotsError::RunningNamed { .. })
             | Self::Offer(OfferError::Layout(LayoutError {
@@ -180,6 +191,9 @@ impl Error {
             Self::Environment(EnvironmentError::Uboot(
                 gybe_uboot::EnvironmentError::BothDamaged { .. },
             )) => "let U-Boot write a new environment with saveenv",
+            Self::EtcConflicts { .. } => {
+                "move them away, and run it again: nothing is fetched twice"
+            }
             Self::SeveralRoots { .. } => "remove the other disk, and boot again",
             Self::NoReference => "run gybe switch REF once, or set reference in the configuration",
             Self::State(StateError::File(FileError::Held { .. })) => {

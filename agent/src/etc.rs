@@ -10,6 +10,8 @@
 //! The first boot of a release in a slot takes over the other slot's changes. Going back goes back
 //! to the changes of before, too.
 
+pub mod conflict;
+
 mod merge;
 
 use std::fs::{self, File};
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 use gybe_core::slot::Slot;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::mount::{MsFlags, mount};
+use tracing::warn;
 
 use crate::replica;
 use crate::root::Root;
@@ -162,7 +165,24 @@ impl Pending {
     /// What the system says. What was there before is still there.
     pub fn take_over(&self, old: Option<&Path>) -> io::Result<Overlay> {
         let (new, place) = (self.new_place(), self.all.join(self.slot.name()));
-        fs::create_dir(&new)?;
+        if let Err(cause) = self.make(&new, old) {
+            // A medium that is full is not left fuller than it was. Why it is full is the better error.
+            let _ = replica::remove_tree(&new);
+            return Err(cause);
+        }
+        if place.symlink_metadata().is_ok() {
+            renameat2(AT_FDCWD, &new, AT_FDCWD, &place, RenameFlags::RENAME_EXCHANGE)?;
+        } else {
+            fs::rename(&new, &place)?;
+        }
+        File::open(&self.all)?.sync_all()?;
+        replica::remove_tree(&new)?;
+        Overlay::make(&place)
+    }
+
+    /// Makes the changes in the folder `new`, durably.
+    fn make(&self, new: &Path, old: Option<&Path>) -> io::Result<()> {
+        fs::create_dir(new)?;
         let (changes, upper) = (self.other(), new.join(UPPER));
         match old {
             Some(old) if self.has_other() => {
@@ -175,31 +195,24 @@ impl Pending {
             // The upper folder itself is what `/etc` looks like.
             _ => replica::copy(&self.image, &upper)?,
         }
-        Overlay::make(&new)?;
-        write_release(&new, &self.release)?;
-        replica::sync(&self.all)?;
-        if place.symlink_metadata().is_ok() {
-            renameat2(AT_FDCWD, &new, AT_FDCWD, &place, RenameFlags::RENAME_EXCHANGE)?;
-        } else {
-            fs::rename(&new, &place)?;
-        }
-        File::open(&self.all)?.sync_all()?;
-        replica::remove_tree(&new)?;
-        Overlay::make(&place)
+        Overlay::make(new)?;
+        write_release(new, &self.release)?;
+        replica::sync(&self.all)
     }
 }
 
-/// Lets the next first boot of `slot` take over the other slot's changes, whatever it holds now.
-/// To be done before it is armed: cut off in between, the slot is not booted before it is armed again.
-///
-/// # Errors
-/// What the system says; where there are no changes there is nothing to do.
-pub fn forget(root: &Root, slot: Slot) -> io::Result<()> {
+/// Lets the next first boot of `slot` take over the other slot's changes, whatever it holds now. To be
+/// done before it is armed: cut off in between, the slot is not booted before it is armed again.
+/// Where it cannot be done the slot may boot with changes of before, which is no reason not to arm it.
+pub fn forget(root: &Root, slot: Slot) {
     let place = root.path("/var").join(FOLDER).join(slot.name());
-    match fs::remove_file(place.join(RELEASE)) {
-        Ok(()) => File::open(place)?.sync_all(),
+    let forgotten = match fs::remove_file(place.join(RELEASE)) {
+        Ok(()) => File::open(place).and_then(|folder| folder.sync_all()),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(cause) => Err(cause),
+    };
+    if let Err(cause) = forgotten {
+        warn!(%slot, %cause, "the slot may boot with changes in /etc of before");
     }
 }
 

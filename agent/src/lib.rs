@@ -9,6 +9,7 @@ pub mod config;
 pub mod cores;
 pub mod device;
 pub mod doctor;
+pub mod erofs;
 pub mod error;
 pub mod etc;
 pub mod evidence;

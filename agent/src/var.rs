@@ -38,8 +38,15 @@ pub fn fill(image: &Path, state: &Path, release: &str) -> io::Result<()> {
         Some(_) => &|kind| matches!(kind, Kind::Folder | Kind::Link),
     };
     fs::create_dir(&gathered)?;
-    let renames = gather(image, state, &gathered, wanted)?;
-    replica::sync(state)?;
+    let renames = gather(image, state, &gathered, wanted).and_then(|renames| {
+        replica::sync(state)?;
+        Ok(renames)
+    });
+    if renames.is_err() {
+        // A medium that is full is not left fuller than it was. Why it is full is the better error.
+        let _ = replica::remove_tree(&gathered);
+    }
+    let renames = renames?;
     for (from, to) in renames {
         // What appeared meanwhile would be replaced; nobody else is awake yet.
         fs::rename(from, to)?;

@@ -99,14 +99,17 @@ fn a_device_comes_into_its_root_whatever_is_damaged_or_lost() {
         assert!(said.contains(part), "{part:?} is not in {said}");
     }
 
-    // A root that is not the signed one: a trial is over at once, and is not judged.
-    let before = twin.environment();
+    // A root that is not the signed one: a trial is over at once, and what happened is known.
+    let before = disk.environment();
     let trial = releases.signed_line("a") + &disk.appended("b", true);
-    let said = releases.boot(&[&twin], &trial, "echo unreachable");
+    let said = releases.boot(&[&disk], &trial, "echo unreachable");
     assert!(said.contains("gybe: the trial's root cannot be opened, rebooting"), "{said}");
     assert!(said.contains("no partition has the signed root: /dev/vda5 has "), "{said}");
     assert!(!said.contains("the script begins"), "{said}");
-    assert_eq!(twin.environment(), before);
+    assert_eq!(disk.environment(), before);
+    let evidence = disk.kept("/lib/gybe/evidence");
+    assert!(evidence.contains("\"fault\":\"verity\""), "{}", evidence.trim());
+    assert!(evidence.contains("no partition has the signed root: /dev/vda5 has "), "{evidence}");
 
     // A good slot is marked, once, because the other is good, too.
     twin.wipe("root_a");

@@ -34,9 +34,15 @@ const REQUEST_LEN_FIELD: u32 = 1024;
 const FAMILY: u8 = 0xfd;
 const VERSION: [u32; 3] = [4, 0, 0];
 const READ_ONLY: u32 = 1;
+/// The device goes away when the last who has it open closes it (`DM_DEFERRED_REMOVE`): udev may be
+/// looking at it just now.
+const WHEN_CLOSED: u32 = 1 << 17;
 /// Says to udev's rules for the device mapper that this event is the one that counts
 /// (`DM_UDEV_PRIMARY_SOURCE_FLAG`). Without it systemd takes the device for one that is not ready.
 const EVENT_IS_PRIMARY: u32 = 0x0040 << 16;
+/// Says that nobody but those rules shall look at the device (`DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG`,
+/// `…_DISK_…` and `…_OTHER_…`).
+const EVENT_IS_PRIVATE: u32 = 0x000e << 16;
 
 const _: () = assert!(HEADER_LEN.is_multiple_of(8) && TARGET_LEN.is_multiple_of(8));
 
@@ -53,6 +59,15 @@ enum Request {
 #[repr(C, align(8))]
 struct Message([u8; REQUEST_LEN]);
 
+/// Who shall know of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Everybody: it is there to stay.
+    All,
+    /// Who made it, for a moment.
+    Nobody,
+}
+
 /// A dm-verity device to be made: a tree behind its data, on one partition.
 #[derive(Clone, Copy, Debug)]
 pub struct Verity<'a> {
@@ -64,6 +79,8 @@ pub struct Verity<'a> {
     pub root_hash: &'a Digest,
     /// Where data and tree lie. The superblock is right behind the data.
     pub geometry: Geometry,
+    /// Who shall know of it.
+    pub audience: Audience,
 }
 
 /// Makes the device, read-only, and gives it its name below [`FOLDER`] where udev has not.
@@ -88,14 +105,16 @@ pub fn open(verity: &Verity<'_>) -> Result<DeviceNumber, MapperError> {
     }
 }
 
-/// Removes the device `name`, which nothing uses any more.
+/// Removes the device `name`, at once or as soon as nobody has it open.
 ///
 /// # Errors
 /// When the kernel does not.
 pub fn close(name: &str) -> Result<(), MapperError> {
     let control = OpenOptions::new().read(true).write(true).open(CONTROL);
     let control = control.map_err(|cause| MapperError::NoControl { cause })?;
-    let removed = Message::new(name).send(&control, Request::Remove);
+    let mut message = Message::new(name);
+    message.put_u32(28, WHEN_CLOSED);
+    let removed = message.send(&control, Request::Remove);
     removed.map_err(|cause| MapperError::Request { doing: "remove the device", cause })?;
     match fs::remove_file(Path::new(FOLDER).join(name)) {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
@@ -118,7 +137,13 @@ fn activate(control: &File, verity: &Verity<'_>) -> Result<(), MapperError> {
         cause => MapperError::Request { doing: "load the verity table", cause },
     })?;
     let mut message = Message::new(verity.name);
-    message.put_u32(32, EVENT_IS_PRIMARY);
+    message.put_u32(
+        32,
+        match verity.audience {
+            Audience::All => EVENT_IS_PRIMARY,
+            Audience::Nobody => EVENT_IS_PRIMARY | EVENT_IS_PRIVATE,
+        },
+    );
     let resumed = message.send(control, Request::Resume);
     resumed.map_err(|cause| MapperError::Request { doing: "start the device", cause })
 }
@@ -230,6 +255,7 @@ mod tests {
             on: DeviceNumber { major: 254, minor: 2 },
             root_hash: &Digest::of(b""),
             geometry: Geometry::new(300).unwrap(),
+            audience: Audience::All,
         };
         assert_eq!(
             table(&verity),

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use super::Context;
 use crate::error::Error;
+use crate::etc;
 use crate::evidence;
 use crate::session::{Memory, Session};
 use crate::state::{self, Armed, CORRUPT, ReleaseName};
@@ -128,6 +129,7 @@ fn rearm(
         state.interrupted = None;
         state.armed = Some(Armed { rearmed, ..interrupted });
     })?;
+    etc::forget(&session.root, proven.slot());
     let running = session.slots.running_slot();
     session.boot = proven.arm(tries, running, &mut session.environment).map_err(Error::arm)?;
     info!(release = %release.digest, rearmed, "interrupted and not at fault, so armed again");

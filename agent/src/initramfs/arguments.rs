@@ -4,7 +4,6 @@
 
 use gybe_core::block::BLOCK_LEN_U64;
 use gybe_core::digest::Digest;
-use gybe_core::slot::Slot;
 use gybe_core::verity::Geometry;
 
 use crate::device::cmdline::{CommandLine, CommandLineError};
@@ -18,10 +17,8 @@ const OFFSET: &str = "hash-offset";
 /// What the loader and the signed command line say about the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arguments {
-    /// The slot that was loaded.
-    pub slot: Option<Slot>,
-    /// Whether this is a trial.
-    pub trial: bool,
+    /// What the line says about slots.
+    pub line: CommandLine,
     /// The root hash.
     pub root_hash: Digest,
     /// Where data and tree lie on the partition.
@@ -54,9 +51,9 @@ impl Arguments {
     /// # Errors
     /// [`ArgumentsError`] names the argument that is missing or makes no sense.
     pub fn parse(line: &str) -> Result<Option<Self>, ArgumentsError> {
-        let CommandLine { slot, trial, root_hash, .. } = CommandLine::parse(line)?;
-        let Some(root_hash) = root_hash else {
-            return match slot {
+        let said = CommandLine::parse(line)?;
+        let Some(root_hash) = said.root_hash else {
+            return match said.slot {
                 None => Ok(None),
                 Some(_) => Err(ArgumentsError::Missing { name: "roothash" }),
             };
@@ -76,8 +73,7 @@ impl Arguments {
         let blocks = offset.checked_div(BLOCK_LEN_U64).filter(|_| is_whole);
         let geometry = blocks.and_then(Geometry::new);
         Ok(Some(Self {
-            slot,
-            trial,
+            line: said,
             root_hash,
             geometry: geometry.ok_or(ArgumentsError::Value { name: OPTIONS })?,
             partition: PartitionName::parse(data).ok_or(ArgumentsError::Value { name: DATA })?,
@@ -144,6 +140,7 @@ pub enum ArgumentsError {
 
 #[cfg(test)]
 mod tests {
+    use gybe_core::slot::Slot;
     use proptest::prelude::*;
 
     use super::*;
@@ -163,8 +160,12 @@ mod tests {
     #[test]
     fn what_seal_and_loader_say_is_understood() {
         let expected = Arguments {
-            slot: Some(Slot::B),
-            trial: true,
+            line: CommandLine {
+                slot: Some(Slot::B),
+                trial: true,
+                loader: Some(1),
+                root_hash: Some(Digest::of(b"")),
+            },
             root_hash: Digest::of(b""),
             geometry: Geometry::new(300).unwrap(),
             partition: PartitionName::Guid(Guid::parse(UUID).unwrap()),

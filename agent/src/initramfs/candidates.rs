@@ -33,6 +33,15 @@ pub fn named(sysfs: &Sysfs, name: &PartitionName) -> Vec<SysPartition> {
     found
 }
 
+/// The disk that has all partitions of this name, if only one can be meant.
+#[must_use]
+pub fn only_disk(sysfs: &Sysfs, name: &PartitionName) -> Option<DeviceNumber> {
+    let named = named(sysfs, name);
+    let mut disks = named.iter().map(|partition| partition.disk);
+    let first = disks.next()?;
+    disks.all(|disk| disk == first).then_some(first)
+}
+
 fn is_named(sysfs: &Sysfs, name: &PartitionName, partition: &SysPartition) -> bool {
     match name {
         PartitionName::Label(label) => partition.label.as_ref() == Some(label),

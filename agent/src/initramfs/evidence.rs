@@ -8,10 +8,8 @@ use std::path::Path;
 
 use nix::mount::umount;
 
-use super::arguments::{Arguments, PartitionName};
+use super::arguments::Arguments;
 use super::{InitramfsError, candidates, kernel_log, mounting};
-use crate::device::cmdline::CommandLine;
-use crate::device::identity::DeviceNumber;
 use crate::device::sysfs::Sysfs;
 use crate::device::this_boot::ThisBoot;
 use crate::evidence::{self, Fault, Note, Reached, note_boot};
@@ -21,14 +19,14 @@ use crate::root::Root;
 const FOLDER: &str = "/run/gybe/evidence";
 
 /// Notes that the root of a trial was opened. `folder` has `/var` already.
-pub(super) fn opened(folder: &Path, line: &str) {
-    note(&Root::below(folder.to_owned()), line, Note::reached(Reached::Initramfs));
+pub(super) fn opened(folder: &Path, arguments: &Arguments) {
+    note(&Root::below(folder.to_owned()), arguments, Note::reached(Reached::Initramfs));
 }
 
 /// Notes that the root of a trial could not be opened, and why, where the state partition can be
 /// reached: on the disk that has the slot.
-pub(super) fn not_opened(sysfs: &Sysfs, arguments: &Arguments, line: &str, cause: &InitramfsError) {
-    let Some(disk) = disk_of(sysfs, &arguments.partition) else {
+pub(super) fn not_opened(sysfs: &Sysfs, arguments: &Arguments, cause: &InitramfsError) {
+    let Some(disk) = candidates::only_disk(sysfs, &arguments.partition) else {
         kernel_log::say("there is no evidence of this: it is not known which disk is meant");
         return;
     };
@@ -44,26 +42,14 @@ pub(super) fn not_opened(sysfs: &Sysfs, arguments: &Arguments, line: &str, cause
     let kernel = evidence::kernel_log(&Root::host());
     let reached = Some(Reached::Initramfs);
     let note_of = Note { reached, fault, output: Some(text), kernel, ..Note::default() };
-    note(&Root::below(FOLDER.into()), line, note_of);
+    note(&Root::below(FOLDER.into()), arguments, note_of);
     if let Err(cause) = umount(&point) {
         kernel_log::say(format_args!("{FOLDER} stays mounted: {cause}"));
     }
 }
 
-fn note(kept: &Root, line: &str, note: Note) {
-    let Ok(line) = CommandLine::parse(line) else { return };
-    if let Err(cause) = note_boot(kept, &ThisBoot::read(&Root::host()), &line, note) {
+fn note(kept: &Root, arguments: &Arguments, note: Note) {
+    if let Err(cause) = note_boot(kept, &ThisBoot::read(&Root::host()), &arguments.line, note) {
         kernel_log::say(format_args!("there is no evidence of this: {cause}"));
-    }
-}
-
-/// The only disk that has a partition of this name.
-fn disk_of(sysfs: &Sysfs, name: &PartitionName) -> Option<DeviceNumber> {
-    let named = candidates::named(sysfs, name);
-    let mut disks: Vec<_> = named.iter().map(|partition| partition.disk).collect();
-    disks.dedup();
-    match disks.as_slice() {
-        [disk] => Some(*disk),
-        _ => None,
     }
 }

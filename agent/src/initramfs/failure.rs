@@ -22,7 +22,6 @@ use crate::config::Config;
 use crate::device::environment::AnyEnvironment;
 use crate::device::sysfs::Sysfs;
 use crate::error::Error;
-use crate::output;
 use crate::root::Root;
 
 /// Does what helps, and returns if nothing does.
@@ -30,17 +29,15 @@ pub(super) fn handle(
     root: &Root,
     sysfs: &Sysfs,
     arguments: &Arguments,
-    line: &str,
     cause: InitramfsError,
 ) -> Result<Exit, Error> {
     kernel_log::say(&cause);
-    output::talk(format_args!("gybe: {cause}"));
-    if arguments.trial {
-        evidence::not_opened(sysfs, arguments, line, &cause);
+    if arguments.line.trial {
+        evidence::not_opened(sysfs, arguments, &cause);
         kernel_log::say("the trial's root cannot be opened, rebooting");
         restart();
     } else if cause.is_fault_of_the_slot()
-        && let Some(slot) = arguments.slot
+        && let Some(slot) = arguments.line.slot
     {
         match mark(root, sysfs, arguments, slot) {
             Ok(Marked::Yes) => {
@@ -61,12 +58,9 @@ enum Marked {
 }
 
 fn mark(root: &Root, sysfs: &Sysfs, arguments: &Arguments, slot: Slot) -> Result<Marked, Error> {
-    let named = candidates::named(sysfs, &arguments.partition);
-    let mut disks: Vec<_> = named.iter().map(|partition| partition.disk).collect();
-    disks.dedup();
-    if let [disk] = disks.as_slice() {
-        // Where the environment lies elsewhere there is no such partition, and none is needed.
-        mounting::environment(sysfs, *disk)?;
+    // Where the environment lies elsewhere there is no such partition, and none is needed.
+    if let Some(disk) = candidates::only_disk(sysfs, &arguments.partition) {
+        mounting::environment(sysfs, disk)?;
     }
     let config = Config::load(root)?;
     let mut environment = AnyEnvironment::open(root, &config.bootloader)?;

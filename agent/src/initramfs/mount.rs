@@ -45,12 +45,13 @@ pub fn run(folder: &Path) -> Result<Exit, Error> {
         return Ok(Exit::Done);
     };
     let sysfs = Sysfs::new("/sys");
-    let slot = arguments.slot.ok_or(InitramfsError::NoSlot)?;
+    let slot = arguments.line.slot.ok_or(InitramfsError::NoSlot)?;
     let partition = partition_of(&sysfs, folder)?;
     tell_of_others(&sysfs, &arguments, &partition);
     let release = arguments.root_hash.hex().to_string();
     let mut lost = state(&sysfs, folder, partition.disk, &release)?;
-    evidence::opened(folder, &line);
+    // Before anything that may be the new release's fault.
+    evidence::opened(folder, &arguments);
     if let Err(why) = etc(&sysfs, folder, slot, &release, partition.disk)? {
         lost.push(why);
     }

@@ -1,15 +1,18 @@
 //! `gybe initramfs open`: dm-verity over the slot's root, as `/dev/mapper/root`.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use gybe_core::block::BLOCK_LEN;
 use tracing::info;
 
 use super::arguments::Arguments;
 use super::candidates::{self, Mismatch};
 use super::{AMBIGUOUS, InitramfsError, ROOT, command_line, failure, leave_note};
 use crate::cli::Exit;
-use crate::device::mapper::{self, Verity};
+use crate::device::mapper::{self, Audience, FOLDER, Verity};
 use crate::device::sysfs::{SysPartition, Sysfs};
 use crate::error::Error;
 use crate::output;
@@ -34,13 +37,26 @@ pub fn run(root: &Root) -> Result<Exit, Error> {
     };
     let sysfs = Sysfs::new("/sys");
     if sysfs.mapped(ROOT).is_some() {
-        info!("the root is open already");
-        return Ok(Exit::Done);
+        if is_readable() {
+            info!("the root is open already");
+            return Ok(Exit::Done);
+        }
+        // systemd opens whatever it is told to, and does not look. Why it is wrong is found out below.
+        output::talk("gybe: the root is open, and cannot be read");
+        if let Err(cause) = mapper::close(ROOT) {
+            output::talk(format_args!("gybe: {cause}"));
+        }
     }
     match find(&sysfs, &arguments).and_then(|partition| open(&arguments, &partition)) {
         Ok(()) => Ok(Exit::Done),
-        Err(cause) => failure::handle(root, &sysfs, &arguments, &line, cause),
+        Err(cause) => failure::handle(root, &sysfs, &arguments, cause),
     }
+}
+
+/// Whether the first block of what is open is one that was signed: a mount reads it first.
+fn is_readable() -> bool {
+    let root = File::open(Path::new(FOLDER).join(ROOT));
+    root.and_then(|mut root| root.read_exact(&mut [0; BLOCK_LEN])).is_ok()
 }
 
 /// Waits for a partition with the right name and the right root.
@@ -103,7 +119,13 @@ fn path(partition: &SysPartition) -> PathBuf {
 
 fn open(arguments: &Arguments, partition: &SysPartition) -> Result<(), InitramfsError> {
     let Arguments { geometry, root_hash, .. } = arguments;
-    let verity = Verity { name: ROOT, on: partition.number, root_hash, geometry: *geometry };
+    let verity = Verity {
+        name: ROOT,
+        on: partition.number,
+        root_hash,
+        geometry: *geometry,
+        audience: Audience::All,
+    };
     mapper::open(&verity)?;
     info!(partition = partition.name, "the root is open");
     Ok(())

@@ -15,7 +15,7 @@ use nix::mount::{MntFlags, MsFlags, umount2};
 use super::mounting;
 use crate::config::{Config, SlotPaths};
 use crate::device::identity::{DeviceNumber, Identity};
-use crate::device::mapper::{self, Verity};
+use crate::device::mapper::{self, Audience, Verity};
 use crate::device::slots::locate;
 use crate::device::sysfs::Sysfs;
 use crate::release::{Held, architecture};
@@ -59,7 +59,8 @@ impl OtherRoot {
             Ok(Identity::File { .. }) => return Err("its root is no device".into()),
             Err(cause) => return Err(words(&cause)),
         };
-        let verity = Verity { name: NAME, on, root_hash: &root_hash, geometry };
+        let verity =
+            Verity { name: NAME, on, root_hash: &root_hash, geometry, audience: Audience::Nobody };
         mapper::open(&verity).map_err(|cause| words(&cause))?;
         let point = Path::new(POINT);
         let flags =

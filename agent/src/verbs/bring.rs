@@ -12,7 +12,7 @@ use crate::cli;
 use crate::device::mounts::Mounts;
 use crate::device::slots::Slots;
 use crate::error::Error;
-use crate::etc;
+use crate::etc::{self, conflict};
 use crate::evidence::{Trial, begin_trial};
 use crate::initramfs::AMBIGUOUS;
 use crate::install::{self, Job, Tally};
@@ -97,6 +97,7 @@ pub(super) fn bring(
         }
     };
     if order.arm == Arm::Now {
+        refuse_conflicts(session, slot)?;
         let from = session.held_running().map(|held| held.name.clone());
         let tries = session.config.tries;
         let rearmed = times_rearmed(memory.state(), digest, order.asked);
@@ -113,9 +114,7 @@ pub(super) fn bring(
             state.interrupted = None;
             state.armed = Some(armed);
         });
-        if let Err(cause) = etc::forget(&session.root, slot) {
-            warn!(%slot, %cause, "the slot may boot with changes in /etc from before");
-        }
+        etc::forget(&session.root, slot);
         let running = session.slots.running_slot();
         session.boot = proven.arm(tries, running, &mut session.environment).map_err(Error::arm)?;
         info!(%slot, release = %digest, tries, "armed");
@@ -139,6 +138,22 @@ fn times_rearmed(state: &State, release: Digest, asked: Asked) -> u8 {
     match (asked, interrupted) {
         (Asked::Automatically, Some(interrupted)) => interrupted.rearmed.saturating_add(1),
         _ => 0,
+    }
+}
+
+/// Refuses to arm a release in which a folder is what was changed as a file here, or the reverse. At
+/// its first boot the release would win, and nobody would be there to see what that means.
+fn refuse_conflicts(session: &Session, slot: Slot) -> Result<(), Error> {
+    let Some(running) = session.slots.running_slot() else { return Ok(()) };
+    let (old, new) = (session.slots.paths.of(running), session.slots.paths.of(slot));
+    match conflict::find(&session.root, running, old, new) {
+        Ok(paths) if paths.is_empty() => Ok(()),
+        Ok(paths) => Err(Error::EtcConflicts { paths }),
+        Err(cause) => {
+            // A root of another kind is for the board to bring its changes to.
+            warn!(%cause, "changes in /etc are not compared with the release");
+            Ok(())
+        }
     }
 }
 

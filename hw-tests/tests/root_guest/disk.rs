@@ -124,6 +124,12 @@ impl Disk {
         )
     }
 
+    /// A file of the state, as it was made durable.
+    pub(crate) fn kept(&self, path: &str) -> String {
+        let state = format!("{}?offset={}", self.0.display(), start("state"));
+        succeed(tool("debugfs").args(["-R", &format!("cat {path}"), &state]))
+    }
+
     /// Sets variables of the boot environment, as a loader or an agent would.
     pub(crate) fn set(&self, assignments: &[&str]) {
         let image = format!("{}@@{}", self.0.display(), start("gybe_env"));
