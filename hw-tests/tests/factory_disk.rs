@@ -284,6 +284,21 @@ fn what_cannot_become_a_disk_is_refused_and_leaves_nothing() {
     let mut disk = command(&bench, "own", "refused.raw");
     run(&mut disk).ended(FAILED, &["the image does not trust its own release"]);
 
+    // What only a warning is due to: the image may bring what is needed.
+    let config = fs::read_to_string(stage.join("usr/lib/gybe/config.toml")).unwrap();
+    let config = config.replace("/run/gybe/env", "/boot").replace("by-partlabel/root_b", "by-id/b");
+    put(&stage, "usr/lib/gybe/config.toml", config.as_bytes(), 0o644);
+    fs::remove_file(stage.join("usr/lib/gybe/trust.toml")).unwrap();
+    bench.seal(&image(&bench, "image-odd", &stage, native()), "odd", 4);
+    let warnings = Disk::make(&bench, "odd", "odd.raw", &[]).report["warnings"].to_string();
+    for expected in [
+        "the boot environment is /boot/grubenv, but this disk has it at /run/gybe/env/grubenv",
+        "slot.b.root is /dev/disk/by-id/b, but",
+        "has no /usr/lib/gybe/trust.toml",
+    ] {
+        assert!(warnings.contains(expected), "{warnings}");
+    }
+
     // A pack that was damaged on its way.
     let parts = Parts::read(&bench.path("one"));
     parts.damage("pack", |bytes| bytes[100] ^= 1);

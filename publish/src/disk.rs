@@ -118,7 +118,8 @@ pub fn run(arguments: &Disk) -> Result<(), DiskError> {
         names.map(|entry| Ok(disk.partition(entry?))).collect::<Result<_, DiskError>>()?;
     slot::fill(&offer.layout, &release, &papers, partitions)?;
     let mut root = Reader::open(disk.partition(plan.entry("root_a")?))?;
-    let found = sealed::check(&mut root, &offer.package, &release, loader)?;
+    let mut found = sealed::check(&mut root, &offer.package, &release, loader)?;
+    found.warnings.extend(firmware::warning(&firmware));
 
     let grub =
         arguments.grub_dir.clone().or_else(|| std::env::var_os(GRUB_VARIABLE).map(Into::into));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::DiskError;
-use super::gpt::{SECTOR_LEN, TABLE_LEN};
+use super::gpt::{ENTRIES_LEN, SECTOR_LEN, TABLE_LEN};
 use crate::cli::size;
 
 /// Longest of them.
@@ -73,6 +73,19 @@ pub(super) fn read(all: &[Firmware]) -> Result<Vec<Loaded>, DiskError> {
     Ok(loaded)
 }
 
+/// What is to be known of firmware right behind the table: the state partition grows by a new table, for
+/// which there must be room in front of all partitions.
+pub(super) fn warning(loaded: &[Loaded]) -> Option<String> {
+    let first = loaded.iter().map(|it| it.at).min()?;
+    let needed = TABLE_LEN.saturating_add(ENTRIES_LEN);
+    (first < needed).then(|| {
+        format!(
+            "firmware begins at byte {first}: below {needed} there is no room for another partition \
+             table, and the state partition will not grow on the first boot"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -88,6 +101,8 @@ mod tests {
         let found = read(&[firmware("1M"), firmware("32K")]).unwrap();
         let places: Vec<_> = found.iter().map(|it| (it.at, it.end())).collect();
         assert_eq!(places, [(32 << 10, 33 << 10), (1 << 20, (1 << 20) + 1024)]);
+        assert!(warning(&found).is_some_and(|it| it.contains("begins at byte 32768: below 33792")));
+        assert_eq!(warning(&found[1..]), None);
         for (places, expected) in [
             (&["8K"][..], "overlaps the partition table"),
             (&["32K", "33K"], ""),

@@ -48,6 +48,14 @@ impl Loader {
         }
     }
 
+    /// Where a device that came from such a disk finds the boot environment.
+    pub(super) const fn environment(self) -> &'static str {
+        match self {
+            Self::Grub(_) => "/run/gybe/env/grubenv",
+            Self::UBoot(_) => "/run/gybe/env/gybe.env",
+        }
+    }
+
     pub(super) const fn has_esp(self) -> bool {
         matches!(self, Self::Grub(_))
     }

@@ -1,5 +1,6 @@
 //! What the sealed root says about the device that it makes: whom it trusts, and where it looks.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -29,11 +30,25 @@ struct Config {
     compatible: Option<String>,
     reference: Option<String>,
     bootloader: Option<Bootloader>,
+    #[serde(default)]
+    slot: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Bootloader {
     kind: Option<String>,
+    environment: Option<String>,
+    file: Option<String>,
+}
+
+impl Bootloader {
+    /// Where the device looks for what the loader reads.
+    fn environment(&self, loader: Loader) -> Option<&str> {
+        match loader {
+            Loader::Grub(_) => self.environment.as_deref(),
+            Loader::UBoot(_) => self.file.as_deref(),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -93,9 +108,30 @@ pub(super) fn check(
     if let Some(compatible) = config.compatible.filter(|it| it != manifest.compatible) {
         return Err(other("compatible", &compatible, manifest.compatible));
     }
-    let kind = config.bootloader.and_then(|bootloader| bootloader.kind);
-    if let Some(kind) = kind.filter(|kind| kind != loader.name()) {
-        return Err(other("bootloader.kind", &kind, loader.name()));
+    if let Some(bootloader) = &config.bootloader {
+        let kind = bootloader.kind.as_deref();
+        if let Some(kind) = kind.filter(|kind| *kind != loader.name()) {
+            return Err(other("bootloader.kind", kind, loader.name()));
+        }
+        let expected = loader.environment();
+        if bootloader.environment(loader) != Some(expected) {
+            let path = bootloader.environment(loader).unwrap_or("somewhere else");
+            found.warnings.push(format!(
+                "{CONFIG}: the boot environment is {path}, but this disk has it at {expected}"
+            ));
+        }
+    }
+    for slot in ["a", "b"] {
+        for target in ["root", "boot"] {
+            let path = config.slot.get(slot).and_then(|slot| slot.get(target));
+            let expected = format!("/dev/disk/by-partlabel/{target}_{slot}");
+            if path != Some(&expected) {
+                let path = path.map_or("not set", String::as_str);
+                found.warnings.push(format!(
+                    "{CONFIG}: slot.{slot}.{target} is {path}, but this disk has it at {expected}"
+                ));
+            }
+        }
     }
     found.reference = config.reference;
     let Some(trust) = document::<Trust>(root, TRUST)? else {
