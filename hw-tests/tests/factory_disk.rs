@@ -244,6 +244,54 @@ fn a_disk_for_u_boot_is_what_its_tools_expect() {
 }
 
 #[test]
+fn a_redundant_environment_has_what_the_board_had_and_our_state() {
+    let bench = Bench::new("factory-redundant");
+    seal(&bench, "one", 1, "uboot");
+    let text = bench.path("u-boot-initial-env");
+    fs::write(&text, "bootcmd=run distro_bootcmd\nbootdelay=0\n").unwrap();
+    let text = text.display().to_string();
+    let more = ["--loader", "uboot", "--u-boot-env", &text, "--u-boot-env-len", "16K"];
+    let at = ["--u-boot-env-at", "512K,528K"];
+    let disk = Disk::make(&bench, "one", "disk.raw", &[&more[..], &at].concat());
+    let warnings = disk.report["warnings"].to_string();
+    assert!(warnings.contains("bootloader.fw_env is not set"), "{warnings}");
+    let said = succeed(tool("sgdisk").arg("--verify").arg(&disk.path));
+    assert!(said.contains("No problems found"), "{said}");
+
+    let config = bench.path("fw_env.config");
+    let path = disk.path.display();
+    let print = || {
+        let said = succeed(tool("fw_printenv").arg("--config").arg(&config));
+        let mut lines: Vec<_> =
+            said.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    let board = ["bootcmd=run distro_bootcmd", "bootdelay=0"];
+    let state = ["gybe_a=good", "gybe_b=bad", "gybe_end=1", "gybe_order=a"];
+    let expected = [&board[..], &state].concat();
+    fs::write(&config, format!("{path} 0x80000 0x4000\n{path} 0x84000 0x4000\n")).unwrap();
+    assert_eq!(print(), expected);
+    // Whichever is lost, the other says the same.
+    let bytes = fs::read(&disk.path).unwrap();
+    for at in [0x8_0000, 0x8_4000] {
+        let mut damaged = bytes.clone();
+        damaged[at + 100] ^= 1;
+        fs::write(&disk.path, damaged).unwrap();
+        assert_eq!(print(), expected, "{at:#x}");
+    }
+
+    let refuse = |at: &str, expected: &str| {
+        let mut disk = command(&bench, "one", "refused.raw");
+        run(disk.args(more).args(["--u-boot-env-at", at])).ended(FAILED, &[expected]);
+    };
+    refuse("512K", "names 1 places, 2 are needed");
+    refuse("512K,520K", "overlaps u-boot_env");
+    refuse("8K,512K", "overlaps the partition table");
+    refuse("boot.scr,uboot.env", "boot.scr is the same name on FAT");
+}
+
+#[test]
 fn what_cannot_become_a_disk_is_refused_and_leaves_nothing() {
     let bench = Bench::new("factory-refusals");
     seal(&bench, "one", 1, "grub");

@@ -129,6 +129,14 @@ impl Disk {
         start + u64::try_from(found).unwrap()
     }
 
+    /// Changes a bit at byte `at` of a partition.
+    pub(crate) fn damage(&self, name: &str, at: u64) {
+        let file = fs::OpenOptions::new().read(true).write(true).open(&self.path).unwrap();
+        let (at, mut byte) = (self.place(name).0 + at, [0]);
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+    }
+
     /// Makes the first block of a partition zeros.
     pub(crate) fn lose(&self, name: &str) {
         let file = fs::OpenOptions::new().write(true).open(&self.path).unwrap();

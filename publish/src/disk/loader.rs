@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 
 use super::DiskError;
+use super::uboot::Redundant;
 
 /// A loader that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -27,6 +28,19 @@ pub(super) enum Machine {
     Arm64,
 }
 
+/// What a disk says to its loader.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings<'a> {
+    /// Arguments for the kernel that are not signed.
+    pub(super) local: &'a str,
+    /// A device tree in the boot target.
+    pub(super) dtb: Option<&'a str>,
+    /// The kernel's whole command line, but for what the loader adds.
+    pub(super) command_line: &'a str,
+    /// U-Boot's own environment, where it has one that can be used.
+    pub(super) redundant: Option<&'a Redundant>,
+}
+
 impl Loader {
     /// What was asked for, else what is usual on the machine.
     pub(super) fn choose(asked: Option<LoaderName>, architecture: &str) -> Result<Self, DiskError> {
@@ -45,14 +59,6 @@ impl Loader {
         match self {
             Self::Grub(_) => "grub",
             Self::UBoot(_) => "uboot",
-        }
-    }
-
-    /// Where a device that came from such a disk finds the boot environment.
-    pub(super) const fn environment(self) -> &'static str {
-        match self {
-            Self::Grub(_) => "/run/gybe/env/grubenv",
-            Self::UBoot(_) => "/run/gybe/env/gybe.env",
         }
     }
 

@@ -109,9 +109,9 @@ impl Plan {
         add("state", Guid::LINUX, state);
         // Their numbers come last, so that the others are the same on every disk.
         for (number, loaded) in firmware.iter().enumerate() {
-            let guid = Guid::derived(&digest, &format!("firmware {number}"));
+            let guid = Guid::derived(&digest, &format!("{} {number}", loaded.name));
             let (start, len) = (loaded.at, loaded.bytes.len() as u64);
-            let (name, kind) = ("firmware", Guid::RESERVED);
+            let (name, kind) = (loaded.name, Guid::RESERVED);
             entries.push(Entry { name, kind, guid, start, len, bootable: false });
         }
         let disk_len = start.checked_add(BACK_LEN).filter(|len| *len < i64::MAX as u64);

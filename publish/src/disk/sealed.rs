@@ -39,15 +39,25 @@ struct Bootloader {
     kind: Option<String>,
     environment: Option<String>,
     file: Option<String>,
+    fw_env: Option<String>,
 }
 
 impl Bootloader {
-    /// Where the device looks for what the loader reads.
-    fn environment(&self, loader: Loader) -> Option<&str> {
-        match loader {
-            Loader::Grub(_) => self.environment.as_deref(),
-            Loader::UBoot(_) => self.file.as_deref(),
-        }
+    /// What is odd about where the device looks for what the loader reads.
+    fn warning(&self, loader: Loader, redundant: bool) -> Option<String> {
+        let (key, found, expected) = match loader {
+            Loader::Grub(_) => ("environment", &self.environment, "/run/gybe/env/grubenv"),
+            Loader::UBoot(_) if redundant => {
+                let missing =
+                    "bootloader.fw_env is not set, but U-Boot has a redundant environment";
+                return self.fw_env.is_none().then(|| format!("{CONFIG}: {missing}"));
+            }
+            Loader::UBoot(_) => ("file", &self.file, "/run/gybe/env/gybe.env"),
+        };
+        let found = found.as_deref().unwrap_or("not set");
+        let odd =
+            format!("{CONFIG}: bootloader.{key} is {found}, but this disk has it at {expected}");
+        (found != expected).then_some(odd)
     }
 }
 
@@ -93,6 +103,7 @@ pub(super) fn check(
     package: &Package,
     release: &Release<'_>,
     loader: Loader,
+    redundant: bool,
 ) -> Result<Found, DiskError> {
     let mut found = Found::default();
     let Some(config) = document::<Config>(root, CONFIG)? else {
@@ -113,13 +124,7 @@ pub(super) fn check(
         if let Some(kind) = kind.filter(|kind| *kind != loader.name()) {
             return Err(other("bootloader.kind", kind, loader.name()));
         }
-        let expected = loader.environment();
-        if bootloader.environment(loader) != Some(expected) {
-            let path = bootloader.environment(loader).unwrap_or("somewhere else");
-            found.warnings.push(format!(
-                "{CONFIG}: the boot environment is {path}, but this disk has it at {expected}"
-            ));
-        }
+        found.warnings.extend(bootloader.warning(loader, redundant));
     }
     for slot in ["a", "b"] {
         for target in ["root", "boot"] {
