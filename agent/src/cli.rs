@@ -54,6 +54,8 @@ pub enum Verb {
     Commit(Report),
     /// Check the system's health: on trial keep it or give it up, else report
     Health(Health),
+    /// Say what this device lacks to update itself and to fall back
+    Doctor(Report),
     /// Boot the other slot next, or take back a release that was armed
     Rollback(Report),
     /// Install what the tracked reference offers, if it is newer
@@ -65,6 +67,9 @@ pub enum Verb {
     /// What an initramfs calls on the way to the root file system
     #[command(hide = true)]
     Initramfs(Initramfs),
+    /// Let the state partition take what is left of the disk
+    #[command(hide = true)]
+    GrowState,
 }
 
 /// `gybe initramfs`

@@ -5,10 +5,14 @@ use gybe_core::digest::Digest;
 use gybe_core::release::Release;
 use gybe_core::slot::Slot;
 use gybe_core::verity::{Geometry, TreeBuilder, leaf};
-use tracing::info;
+use tracing::{info, warn};
 
+use crate::device::cmdline::CommandLine;
 use crate::device::partition::PartitionError;
+use crate::device::slots::Running;
+use crate::device::this_boot::ThisBoot;
 use crate::error::Error;
+use crate::evidence::{Note, Reached, note_boot};
 use crate::release::Refusal;
 use crate::session::{Memory, Session};
 
@@ -42,9 +46,21 @@ pub fn commit(session: &mut Session, memory: &mut Memory) -> Result<Committed, E
         prove_running(session, slot, running.root_hash)?;
         session.store(committed)?;
         info!(%slot, "committed");
+        note(session, running);
         memory.update(|state| *state = session.reconcile(state.clone()));
     }
     Ok(Committed { slot, changed })
+}
+
+/// Notes how the trial ended. It has ended, whether that can be noted or not.
+fn note(session: &Session, running: Running) {
+    let Running { slot, trial, loader, root_hash } = running;
+    let line = CommandLine { slot: Some(slot), trial, loader, root_hash };
+    let boot = ThisBoot::read(&session.root);
+    let noted = note_boot(&session.root, &boot, &line, Note::reached(Reached::Committed));
+    if let Err(cause) = noted {
+        warn!(%cause, "the evidence does not say that the trial ended well");
+    }
 }
 
 /// Checks that what runs is what was signed: the loader read the boot target before anything

@@ -13,6 +13,7 @@ use crate::config::ConfigError;
 use crate::device::environment::EnvironmentError;
 use crate::device::partition::PartitionError;
 use crate::device::slots::SlotsError;
+use crate::grow::GrowError;
 use crate::initramfs::InitramfsError;
 use crate::install;
 use crate::release::{OfferError, Refusal};
@@ -110,6 +111,9 @@ pub enum Error {
     /// What must be remembered cannot be.
     #[error("the state below /var/lib/gybe cannot be written, so this would be forgotten")]
     NoMemory,
+    /// The state partition.
+    #[error(transparent)]
+    Grow(#[from] GrowError),
     /// Several disks have the root that runs.
     #[error("the running root is on several partitions that are alike: {partitions}")]
     SeveralRoots {

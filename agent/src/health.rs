@@ -101,6 +101,10 @@ fn kept(context: &Context, session: Session, running: Slot) -> Report {
     let mut checks = Checks::new(context, &session.config.health, None, 1);
     let failure = checks.run(None, &mut |_| {});
     let is_good = session.boot.is_good(running);
+    if let Some(failed) = session.boot.failed.filter(|failed| failed.slot != running) {
+        // In greenboot's words, by which logs are searched.
+        warn!(slot = %failed.slot, reason = %failed.reason, "FALLBACK BOOT DETECTED!");
+    }
     drop(session);
     checks.colour(failure.is_none(), None);
     let mut report = Report::new(running, checks, failure);

@@ -7,6 +7,7 @@ pub mod arguments;
 pub mod candidates;
 
 mod error;
+mod evidence;
 mod failure;
 mod kernel_log;
 mod mount;

@@ -16,6 +16,7 @@ use crate::device::slots::{Running, Slots};
 use crate::error::Error;
 use crate::evidence::{self, Evidence, Trial};
 use crate::health;
+use crate::initramfs::{AMBIGUOUS, ETC_CONFLICTS, STATE_LOST};
 use crate::release::{Held, HeldError};
 use crate::root::Root;
 use crate::session;
@@ -197,9 +198,10 @@ struct Kept {
 }
 
 /// What the initramfs found wrong, in its words.
-const PROBLEMS: [(&str, &str); 2] = [
-    ("/run/gybe/state-lost", "the state partition is lost, nothing is kept over a reboot"),
-    ("/run/gybe/ambiguous", "several disks could be this device's, nothing is installed"),
+const PROBLEMS: [(&str, &str); 3] = [
+    (STATE_LOST, "the state partition is lost, nothing is kept over a reboot"),
+    (AMBIGUOUS, "several disks could be this device's, nothing is installed"),
+    (ETC_CONFLICTS, "what was changed in /etc gave way to the image"),
 ];
 /// The most that is read of what the initramfs wrote.
 const PROBLEM_LEN_MAX: u64 = 1024;

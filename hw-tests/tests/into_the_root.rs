@@ -10,7 +10,7 @@ mod root_guest;
 use std::fs;
 
 use bench::Bench;
-use root_guest::{Disk, Releases, appended};
+use root_guest::{Disk, Releases};
 
 #[test]
 fn a_device_comes_into_its_root_whatever_is_damaged_or_lost() {
@@ -20,7 +20,9 @@ fn a_device_comes_into_its_root_whatever_is_damaged_or_lost() {
         fs::write(root.join("etc/new"), "new in version 2\n").unwrap();
     });
     let disk = Disk::new(&releases.device, bench.path("disk"));
-    let line = |slot: &str| releases.signed_line(slot) + &appended(slot, false);
+    let line = |slot: &str| releases.signed_line(slot) + &disk.appended(slot, false);
+    disk.lengthen(32 << 20);
+    let flashed = disk.uuid("root_a");
 
     // Slot A: everything is verified and mounted, `/etc` and `/var` can be written, `/usr` cannot.
     let said = releases.boot(
@@ -28,7 +30,8 @@ fn a_device_comes_into_its_root_whatever_is_damaged_or_lost() {
         &line("a"),
         "cat /proc/mounts /var/lib/acme/default /etc/motd; ls -1 /run/gybe
          echo changed in slot a > /etc/motd; echo shared > /var/shared
-         chmod 600 /etc/untouched; echo x 2>&1 > /usr/x || echo cannot write",
+         chmod 600 /etc/untouched; echo x 2>&1 > /usr/x || echo cannot write
+         gybe grow-state && gybe grow-state; df -m /var | tail -1; grep vda6 /proc/partitions",
     );
     for part in [
         "/dev/mapper/root / erofs ro,",
@@ -41,6 +44,13 @@ fn a_device_comes_into_its_root_whatever_is_damaged_or_lost() {
     ] {
         assert!(said.contains(part), "{part:?} is not in {said}");
     }
+
+    // The state has all of the disk; the partitions have names of their own, which the loader asks for.
+    let [blocks, size] = [" 49152 vda6\n", "/dev/vda6 "].map(|it| said.find(it));
+    assert!(blocks.is_some() && size.is_some(), "{said}");
+    assert_eq!(said.matches("partition table replaced").count(), 1, "{said}");
+    assert_eq!(said.matches("the state file system has grown").count(), 1, "{said}");
+    assert_ne!(disk.uuid("root_a"), flashed);
 
     // Slot B takes the changes over, and follows its own image in everything else.
     let said = releases.boot(
@@ -91,7 +101,7 @@ fn a_device_comes_into_its_root_whatever_is_damaged_or_lost() {
 
     // A root that is not the signed one: a trial is over at once, and is not judged.
     let before = twin.environment();
-    let trial = releases.signed_line("a") + &appended("b", true);
+    let trial = releases.signed_line("a") + &disk.appended("b", true);
     let said = releases.boot(&[&twin], &trial, "echo unreachable");
     assert!(said.contains("gybe: the trial's root cannot be opened, rebooting"), "{said}");
     assert!(said.contains("no partition has the signed root: /dev/vda5 has "), "{said}");

@@ -197,6 +197,12 @@ impl Entry {
         })
     }
 
+    /// The entries in `bytes`, as far as they are whole.
+    #[must_use]
+    pub fn decode_all(bytes: &[u8]) -> Vec<Self> {
+        bytes.chunks_exact(ENTRY_LEN).filter_map(Self::decode).collect()
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend(self.kind.0);
         out.extend(self.guid.0);
@@ -306,4 +312,4 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -122,7 +122,7 @@ pub fn command_line(root: &Root) -> Result<CommandLine, SlotsError> {
 }
 
 /// The devices the running system finally stands on; empty where that cannot be seen.
-fn running_device(sysfs: &Sysfs) -> std::collections::BTreeSet<DeviceNumber> {
+pub(crate) fn running_device(sysfs: &Sysfs) -> std::collections::BTreeSet<DeviceNumber> {
     let seen = ROOTS.iter().filter_map(|path| Some(fs::metadata(path).ok()?.dev()));
     let mapped = MAPPED.iter().filter_map(|path| Some(fs::metadata(path).ok()?.rdev()));
     let mut numbers = seen.chain(mapped).map(DeviceNumber::from_stat);

@@ -63,10 +63,9 @@ pub(super) fn run(context: &Context, session: Session, trial: Trial) -> Result<R
     }
     if let Some(failure) = &failure {
         error!(slot = %trial.slot, attempt, %failure, "unhealthy, the attempt is given up");
-        give_up(context, trial.slot, failure);
+        give_up(context, trial.slot, failure, watchdog.as_mut());
     } else {
         // The slot is Good: from here on nothing may reset the machine.
-        context.note(Note::reached(Reached::Committed));
         if let Some(watchdog) = watchdog.take() {
             watchdog.stand_down();
         }
@@ -126,7 +125,7 @@ fn not_kept(cause: &Error) -> Failure {
 
 /// Stores the evidence; then, at the last try, that the slot has failed, so that the loader needs no
 /// further boot to find out. Tries that are left are kept: the next attempt may succeed.
-fn give_up(context: &Context, slot: Slot, failure: &Failure) {
+fn give_up(context: &Context, slot: Slot, failure: &Failure, watchdog: Option<&mut Watchdog>) {
     context.note(Note {
         check: Some(failure.check.clone()),
         fault: failure.fault,
@@ -135,14 +134,19 @@ fn give_up(context: &Context, slot: Slot, failure: &Failure) {
         ..Note::default()
     });
     let Some(fault) = failure.fault else { return };
-    if let Err(cause) = fail_last_try(context, slot, fault) {
+    if let Err(cause) = fail_last_try(context, slot, fault, watchdog) {
         // The loader sees by itself that no try is left, and the evidence says why.
         warn!(%cause, "the boot environment does not say yet that the slot failed");
     }
 }
 
-fn fail_last_try(context: &Context, slot: Slot, fault: Fault) -> Result<(), Error> {
-    let (mut session, mut memory) = begin(context, None)?;
+fn fail_last_try(
+    context: &Context,
+    slot: Slot,
+    fault: Fault,
+    watchdog: Option<&mut Watchdog>,
+) -> Result<(), Error> {
+    let (mut session, mut memory) = begin(context, watchdog)?;
     let is_last = session.boot.trial.is_some_and(|it| it.slot == slot && it.tries_left == 0);
     if let (true, Some(reason)) = (is_last, Reason::from_word(fault.word())) {
         let failed = session.boot.fail(slot, reason)?;
@@ -160,7 +164,7 @@ pub(super) fn without_a_session(context: &Context, cause: &Error) -> Result<(), 
     let fault = own.then_some(Fault::Health);
     let failure = Failure { check, fault, output: String::new(), why };
     if let Some(slot) = context.line.slot {
-        give_up(context, slot, &failure);
+        give_up(context, slot, &failure, None);
     }
     Checks::new(context, &Health::default(), None, 1).colour(false, None);
     restart(context, None)
@@ -172,7 +176,7 @@ pub(super) fn void(context: &Context, running: Slot) -> Result<Report, Error> {
     error!(slot = %running, "{why}");
     let check = "gybe health".to_owned();
     let failure = Failure { check, fault: None, output: String::new(), why };
-    give_up(context, running, &failure);
+    give_up(context, running, &failure, None);
     let mut checks = Checks::new(context, &Health::default(), None, 1);
     checks.colour(false, None);
     let mut report = Report::new(running, checks, Some(failure));
@@ -206,7 +210,7 @@ pub(super) fn end(context: &Context, failure: &Failure) -> Result<bool, Error> {
     let has_fault = last.is_some_and(|last| last.boot == context.boot.id && last.fault.is_some());
     if !has_fault {
         error!(%slot, %failure, "the attempt is given up");
-        give_up(context, slot, failure);
+        give_up(context, slot, failure, None);
     }
     restart(context, None)?;
     Ok(true)

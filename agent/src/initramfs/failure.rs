@@ -2,7 +2,7 @@
 //!
 //! | what was loaded | what is done |
 //! |---|---|
-//! | a trial | reboot: the try is spent already, and the loader falls back when all are |
+//! | a trial | the evidence says why, then reboot: the try is spent already, and the loader falls back when all are |
 //! | a Good slot, and the other is Good | it is marked Failed, once, and the other boots |
 //! | anything else | nothing: the initramfs goes on with its own emergency, which is a reboot |
 //!
@@ -16,7 +16,7 @@ use nix::sys::reboot::{RebootMode, reboot};
 use nix::unistd::sync;
 
 use super::arguments::Arguments;
-use super::{InitramfsError, candidates, kernel_log, mounting};
+use super::{InitramfsError, candidates, evidence, kernel_log, mounting};
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::device::environment::AnyEnvironment;
@@ -30,11 +30,13 @@ pub(super) fn handle(
     root: &Root,
     sysfs: &Sysfs,
     arguments: &Arguments,
+    line: &str,
     cause: InitramfsError,
 ) -> Result<Exit, Error> {
     kernel_log::say(&cause);
     output::talk(format_args!("gybe: {cause}"));
     if arguments.trial {
+        evidence::not_opened(sysfs, arguments, line, &cause);
         kernel_log::say("the trial's root cannot be opened, rebooting");
         restart();
     } else if cause.is_fault_of_the_slot()

@@ -21,8 +21,8 @@ use tracing::info;
 
 use super::arguments::Arguments;
 use super::{
-    AMBIGUOUS, ETC_CONFLICTS, InitramfsError, STATE_LOST, candidates, command_line, kernel_log,
-    leave_note, mounting, other_root::OtherRoot,
+    AMBIGUOUS, ETC_CONFLICTS, InitramfsError, STATE_LOST, candidates, command_line, evidence,
+    kernel_log, leave_note, mounting, other_root::OtherRoot,
 };
 use crate::cli::Exit;
 use crate::device::identity::DeviceNumber;
@@ -50,6 +50,7 @@ pub fn run(folder: &Path) -> Result<Exit, Error> {
     tell_of_others(&sysfs, &arguments, &partition);
     let release = arguments.root_hash.hex().to_string();
     let mut lost = state(&sysfs, folder, partition.disk, &release)?;
+    evidence::opened(folder, &line);
     if let Err(why) = etc(&sysfs, folder, slot, &release, partition.disk)? {
         lost.push(why);
     }

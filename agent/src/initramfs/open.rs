@@ -39,7 +39,7 @@ pub fn run(root: &Root) -> Result<Exit, Error> {
     }
     match find(&sysfs, &arguments).and_then(|partition| open(&arguments, &partition)) {
         Ok(()) => Ok(Exit::Done),
-        Err(cause) => failure::handle(root, &sysfs, &arguments, cause),
+        Err(cause) => failure::handle(root, &sysfs, &arguments, &line, cause),
     }
 }
 

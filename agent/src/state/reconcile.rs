@@ -49,6 +49,7 @@ pub fn reconcile(mut state: State, seen: &Seen<'_>) -> State {
                         state.interrupted = armed;
                         INTERRUPTED.to_owned()
                     }
+                    Verdict::Damaged(reason) => reason,
                 };
             state.last_fallback = Some(Fallback { from, to, slot, reason, tries, rearmed });
         }
@@ -73,6 +74,8 @@ enum Verdict {
     Condemned(String),
     /// Nothing is known against it, so it may have met a power cut, or panicked where nobody saw.
     Interrupted,
+    /// Its slot was damaged after it had been kept, which is no fault of its.
+    Damaged(String),
 }
 
 /// Whether a release is to blame for what the boot environment recorded.
@@ -82,6 +85,8 @@ fn judge(recorded: Reason, armed: Option<&Armed>, fault: Option<Fault>) -> Verdi
         (Reason::Tries, Some(fault), _) => Verdict::Condemned(fault.word().to_owned()),
         // Without a memory of how often it was armed that would never end.
         (Reason::Tries, None, Some(armed)) if armed.rearmed < REARMED_MAX => Verdict::Interrupted,
+        // On trial it would have been armed: this was a committed slot that no longer proves.
+        (Reason::Verity, None, None) => Verdict::Damaged(recorded.word().to_owned()),
         _ => Verdict::Condemned(recorded.word().to_owned()),
     }
 }

@@ -10,8 +10,9 @@ use std::{
 
 use super::trouble::Trouble;
 
-/// Longest line that is kept whole: a machine that prints garbage for ever must not fill memory.
-const LINE_LEN_MAX: usize = 16_384;
+/// Longest line that is kept whole: a machine that prints garbage for ever must not fill memory. A
+/// report of `gybe status` with evidence of many boots is one line.
+const LINE_LEN_MAX: usize = 1 << 20;
 /// How many lines are kept to say what was seen before a deadline.
 const TAIL_LEN: usize = 12;
 /// What a Linux kernel prints when it breaks down. None of it is ever said by a healthy guest.

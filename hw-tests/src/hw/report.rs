@@ -9,6 +9,9 @@ use crate::{run, say, tree};
 const TABLE_BEGINS: &str = "<!-- cargo hw: table begins -->";
 const TABLE_ENDS: &str = "<!-- cargo hw: table ends -->";
 
+/// Most characters that are shown of what went wrong; the console's log has all of it.
+const TOLD_LEN_MAX: usize = 1_500;
+
 /// One line: `PASS|FAIL NAME SECONDS`, then the architecture and what is to be said.
 pub(crate) fn line(outcome: &Outcome) {
     let seconds = outcome.took.as_secs_f64();
@@ -23,7 +26,10 @@ pub(crate) fn line(outcome: &Outcome) {
         Err(trouble @ Trouble::Cannot(_)) => {
             say::line(&format!("SKIP {name} {seconds:.1} {arch}: {trouble}"))
         }
-        Err(trouble) => say::line(&format!("FAIL {name} {seconds:.1} {arch}: {trouble}")),
+        Err(trouble) => {
+            let told: String = trouble.to_string().chars().take(TOLD_LEN_MAX).collect();
+            say::line(&format!("FAIL {name} {seconds:.1} {arch}: {told}"));
+        }
     }
 }
 

@@ -101,6 +101,40 @@ impl Disk {
         disk.write_all_at(&[bytes[0] ^ 1], start(name) + at as u64).unwrap();
     }
 
+    /// Makes the disk longer, as a disk is to which a factory's image is written.
+    pub(crate) fn lengthen(&self, by: u64) {
+        let disk = File::options().write(true).open(&self.0).unwrap();
+        disk.set_len(disk.metadata().unwrap().len() + by).unwrap();
+    }
+
+    /// The GUID of a partition.
+    pub(crate) fn uuid(&self, name: &str) -> String {
+        let mut ask = tool("sfdisk");
+        ask.arg("--part-uuid").arg(&self.0).arg(number(name).to_string());
+        succeed(&mut ask).trim().to_ascii_lowercase()
+    }
+
+    /// What the loader appends for a slot of this disk.
+    pub(crate) fn appended(&self, slot: &str, trial: bool) -> String {
+        let uuid = self.uuid(&format!("root_{slot}"));
+        let trial = if trial { " gybe.trial=1" } else { "" };
+        format!(
+            " gybe.slot={slot}{trial} gybe.loader=1 systemd.verity_root_data=PARTUUID={uuid} \
+             systemd.verity_root_hash=PARTUUID={uuid} console=ttyS0 quiet"
+        )
+    }
+
+    /// Sets variables of the boot environment, as a loader or an agent would.
+    pub(crate) fn set(&self, assignments: &[&str]) {
+        let image = format!("{}@@{}", self.0.display(), start("gybe_env"));
+        for name in ["grubenv", "grubenv.safe"] {
+            let file = self.0.with_extension(name);
+            succeed(tool("grub-editenv").arg(&file).arg("set").args(assignments));
+            let mut copy = tool("mcopy");
+            succeed(copy.args(["-o", "-i", &image]).arg(&file).arg(format!("::/{name}")));
+        }
+    }
+
     /// The variables of the live boot environment.
     pub(crate) fn environment(&self) -> String {
         let mut read = tool("mtype");
@@ -116,17 +150,11 @@ fn start(name: &str) -> u64 {
 }
 
 /// The GUID that every disk here gives to a partition: they are flashed with one image.
-pub(crate) fn uuid(name: &str) -> String {
-    let at = PARTITIONS.iter().position(|(found, _)| *found == name).unwrap();
-    format!("67796265-0000-4000-8000-{at:012}")
+fn uuid(name: &str) -> String {
+    format!("67796265-0000-4000-8000-{:012}", number(name))
 }
 
-/// What the loader appends for a slot.
-pub(crate) fn appended(slot: &str, trial: bool) -> String {
-    let uuid = uuid(&format!("root_{slot}"));
-    let trial = if trial { " gybe.trial=1" } else { "" };
-    format!(
-        " gybe.slot={slot}{trial} gybe.loader=1 systemd.verity_root_data=PARTUUID={uuid} \
-         systemd.verity_root_hash=PARTUUID={uuid} console=ttyS0 quiet"
-    )
+/// The number of a partition.
+fn number(name: &str) -> usize {
+    PARTITIONS.iter().position(|(found, _)| *found == name).unwrap() + 1
 }

@@ -11,7 +11,7 @@ mod initramfs;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub(crate) use disk::{Disk, appended};
+pub(crate) use disk::Disk;
 
 use super::bench::{Bench, Device, succeed, tool};
 
@@ -78,6 +78,17 @@ impl<'b> Releases<'b> {
     /// Starts the kernel as the loader would, with these disks, and runs `script` in the root. What
     /// comes back is what it said, and how it ended.
     pub(crate) fn boot(&self, disks: &[&Disk], line: &str, script: &str) -> String {
+        self.boot_with(disks, line, script, &["-no-reboot"])
+    }
+
+    /// The same, on a machine with these options.
+    pub(crate) fn boot_with(
+        &self,
+        disks: &[&Disk],
+        line: &str,
+        script: &str,
+        options: &[&str],
+    ) -> String {
         let folder = self.bench.path("script");
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("script"), script).unwrap();
@@ -91,7 +102,7 @@ impl<'b> Releases<'b> {
         let mut qemu = tool("timeout");
         qemu.args(["150", "qemu-system-x86_64", "-accel", "tcg", "-M", "q35", "-m", "512"]);
         qemu.args(["-display", "none", "-serial", "stdio", "-monitor", "none", "-nic", "none"]);
-        qemu.args(["-no-reboot", "-kernel"]).arg(machine().join("vmlinuz"));
+        qemu.args(options).arg("-kernel").arg(machine().join("vmlinuz"));
         qemu.arg("-initrd").arg(&initramfs).args(["-append", line]);
         for disk in disks {
             let file = disk.path().display();

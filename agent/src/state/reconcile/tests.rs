@@ -117,10 +117,22 @@ fn a_release_is_armed_again_only_so_often() {
 
 #[test]
 fn a_lost_state_is_made_again_from_environment_and_trailers() {
-    let boot = BootState::factory(Some(Slot::A)).fail(Slot::B, Reason::Verity).unwrap();
+    let boot = BootState::factory(Some(Slot::A)).fail(Slot::B, Reason::Health).unwrap();
     let state = reconcile(State::default(), &seen(&boot, &releases()));
     assert_eq!(state.last_fallback.unwrap().from, release("2"));
     assert_eq!(state.failed.len(), 1);
+}
+
+#[test]
+fn a_committed_slot_that_was_damaged_is_not_the_fault_of_its_release() {
+    let boot = BootState::factory(Some(Slot::A)).fail(Slot::B, Reason::Verity).unwrap();
+    let state = reconcile(State::default(), &seen(&boot, &releases()));
+    assert_eq!(state.last_fallback.as_ref().unwrap().reason, "verity");
+    assert_eq!(state.failed, []);
+    assert_eq!(reconcile(state.clone(), &seen(&boot, &releases())), state);
+    // On trial it is.
+    let state = reconcile(armed(), &seen(&boot, &releases()));
+    assert_eq!(state.failure_of(Digest::of(b"2")).unwrap().reason, "verity");
 }
 
 #[test]
