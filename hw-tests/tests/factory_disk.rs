@@ -340,7 +340,7 @@ fn what_cannot_become_a_disk_is_refused_and_leaves_nothing() {
     bench.seal(&image(&bench, "image-odd", &stage, native()), "odd", 4);
     let warnings = Disk::make(&bench, "odd", "odd.raw", &[]).report["warnings"].to_string();
     for expected in [
-        "the boot environment is /boot/grubenv, but this disk has it at /run/gybe/env/grubenv",
+        "bootloader.environment is /boot/grubenv, but this disk has it at /run/gybe/env/grubenv",
         "slot.b.root is /dev/disk/by-id/b, but",
         "has no /usr/lib/gybe/trust.toml",
     ] {
