@@ -274,11 +274,12 @@ fn a_board_takes_the_next_best_where_it_cannot_read() {
     let [a, b] = ["a", "b"].map(|slot| expected(&bench, &disk, slot));
     let kernel = disk.place("boot_a").0 + (4 << 20);
     let live = disk.find("gybe_env", b"gybe_a=good");
+    let script = disk.find("gybe_env", b"# Gybe's boot script");
     let initramfs = disk.find("boot_b", b"07070100000001") + 512 * 1024;
     for (bad, slot) in [
         (&[kernel][..], Some(&b)),
         (&[live], Some(&a)),
-        (&[live, kernel], Some(&b)),
+        (&[script + 1024, live, kernel], Some(&b)),
         (&[kernel, initramfs], None),
     ] {
         let (line, said) = boots_badly(&mut board(&bench, "2025.01"), &disk, bad);
@@ -287,7 +288,7 @@ fn a_board_takes_the_next_best_where_it_cannot_read() {
 }
 
 #[test]
-fn a_stock_u_boot_starts_slot_a() {
+fn a_stock_u_boot_starts_slot_a_also_without_its_environment() {
     let bench = Bench::new("factory-board");
     seal(&bench, "arm64", "uboot", "ttyAMA0");
     let disk = Disk::make(&bench, "release", "disk.raw", &["--config", &config(&bench)]);
@@ -296,5 +297,11 @@ fn a_stock_u_boot_starts_slot_a() {
         let (line, said) = boots(&mut board(&bench, version), &disk);
         assert_eq!(line.as_deref(), Some(&*expected), "U-Boot {version}:\n{said}");
         assert!(said.contains("gybe: slot a"), "U-Boot {version}:\n{said}");
+    }
+    // Its script has a copy, too.
+    disk.lose("gybe_env");
+    for version in U_BOOTS {
+        let (line, said) = boots(&mut board(&bench, version), &disk);
+        assert_eq!(line.as_deref(), Some(&*expected), "U-Boot {version}:\n{said}");
     }
 }

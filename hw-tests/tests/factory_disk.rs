@@ -201,15 +201,19 @@ fn a_disk_for_u_boot_is_what_its_tools_expect() {
     let disk = Disk::make(&bench, "one", "disk.raw", &more);
     let names: Vec<_> =
         disk.report["partitions"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
-    let expected = ["gybe_env", "boot_a", "root_a", "boot_b", "root_b", "state", "firmware"];
+    let expected =
+        ["gybe_env", "boot_a", "root_a", "boot_b", "root_b", "state", "boot_script", "firmware"];
     assert_eq!(names, expected);
-    assert_eq!(disk.place("gybe_env").0, 2 << 20, "behind the firmware");
+    assert_eq!(disk.place("boot_script").0, 2 << 20, "behind the firmware");
     let said = succeed(tool("sgdisk").arg("--verify").arg(&disk.path));
     assert!(said.contains("No problems found"), "{said}");
     let said = succeed(tool("sfdisk").arg("--json").arg(&disk.path));
     let table: Value = serde_json::from_str(&said).unwrap();
-    let first = &table["partitiontable"]["partitions"][0];
-    assert_eq!(first["attrs"], "LegacyBIOSBootable", "U-Boot looks for its script there");
+    let partitions = table["partitiontable"]["partitions"].as_array().unwrap().iter();
+    let bootable =
+        partitions.filter(|it| it["attrs"] == "LegacyBIOSBootable").map(|it| &it["name"]);
+    // U-Boot looks for its script there.
+    assert_eq!(bootable.collect::<Vec<_>>(), ["gybe_env", "boot_script"]);
     let bytes = fs::read(&disk.path).unwrap();
     assert_eq!(bytes[1500 << 10..][..70_000], [0xa5; 70_000]);
 

@@ -53,6 +53,7 @@ use uboot::Redundant;
 const GRUB_VARIABLE: &str = "GYBE_GRUB";
 
 const ESP_LABEL: [u8; 11] = *b"GYBE ESP   ";
+const SCRIPT_LABEL: [u8; 11] = *b"GYBE SCRIPT";
 const ENVIRONMENT_LABEL: [u8; 11] = *b"GYBE ENV   ";
 
 /// What a disk image is stored as.
@@ -172,7 +173,11 @@ fn install_loader(
 ) -> Result<[u8; BOOT_CODE_LEN], DiskError> {
     let mut boot_code = [0; BOOT_CODE_LEN];
     let files = match loader {
-        Loader::UBoot(machine) => uboot::environment_files(machine, plan, state, settings)?,
+        Loader::UBoot(machine) => {
+            let script = uboot::script(machine, plan, settings)?;
+            volume::write(disk, plan.entry(plan::SCRIPT)?, SCRIPT_LABEL, vec![script.clone()])?;
+            uboot::environment_files(state, settings, script)?
+        }
         Loader::Grub(machine) => {
             let script = grub::script(plan, settings)?;
             let early = grub::early(plan, None)?;

@@ -24,14 +24,12 @@ const COMPRESSION_NONE: u8 = 0;
 const NAME: &[u8] = b"gybe";
 const NAME_LEN: usize = 32;
 
-/// The files of the environment's partition. Without a redundant environment two of them are it: the
-/// first is in force, and both say `state`.
-pub(super) fn environment_files(
+/// The script for this disk, as U-Boot takes it.
+pub(super) fn script(
     machine: Machine,
     plan: &Plan,
-    state: &BootState,
     settings: Settings<'_>,
-) -> Result<Vec<File>, DiskError> {
+) -> Result<File, DiskError> {
     let kind = if settings.redundant.is_some() { "redundant" } else { "files" };
     let (local, dtb) = (settings.local, settings.dtb.unwrap_or_default());
     let place =
@@ -47,12 +45,22 @@ pub(super) fn environment_files(
         ("gybe_dtb=", format!("gybe_dtb=\"{dtb}\"")),
     ];
     let script = script::with_lines(script::U_BOOT, &lines)?;
+    Ok(file("boot.scr", script_image(machine, script.as_bytes())))
+}
+
+/// The files of the environment's partition. Without a redundant environment two of them are it: the
+/// first is in force, and both say `state`.
+pub(super) fn environment_files(
+    state: &BootState,
+    settings: Settings<'_>,
+    script: File,
+) -> Result<Vec<File>, DiskError> {
     let environment = |sequence: u32| {
         let mut bytes = vec![0; FILE_LEN];
         let written = Image::empty_file().write(Some(state), Stamp::Sequence(sequence), &mut bytes);
         written.map(|()| bytes).map_err(|cause| DiskError::UBootEnvironment(cause.to_string()))
     };
-    let mut files = vec![file("boot.scr", script_image(machine, script.as_bytes()))];
+    let mut files = vec![script];
     match settings.redundant {
         Some(redundant) => {
             files.extend(redundant.files().map(|(name, bytes)| file(name, bytes.to_vec())));
