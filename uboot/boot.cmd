@@ -184,6 +184,10 @@ for gybe_slot in ${gybe_slots}; do
     fi
   fi
   gybe_fdt=${fdtcontroladdr}
+  if test -z "${gybe_fdt}"; then
+    # Lost with `env load`, which takes away what U-Boot found out about its board.
+    gybe_fdt=${fdt_addr}
+  fi
   if test "${gybe_ok}" = "1" -a -n "${gybe_dtb}"; then
     gybe_fdt=${fdt_addr_r}
     if load ${gybe_part} ${fdt_addr_r} ${gybe_dtb}; then
