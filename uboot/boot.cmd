@@ -4,9 +4,10 @@
 #
 # The same function in Rust, with the reasons: core/src/boot/decision.rs
 # What it reads and writes: docs/formats/boot-environment.md
-# Commands: test itest setexpr load env (import, export) fatwrite or saveenv, booti, reset; and hash for
-# the check of kernel and initramfs. Nothing but our variables is set in the environment before it
-# is saved: every other name here is a variable of the shell.
+# Commands: test itest setexpr load env (import, export) fatwrite or saveenv, booti, reset; env load
+# where the environment is a file of FAT or ext4, and hash for the check of kernel and initramfs.
+# Nothing but our variables is set in the environment before it is saved: every other name here is a
+# variable of the shell.
 
 # ---- For the integrator ---------------------------------------------------------------------------
 
@@ -129,6 +130,15 @@ if test -n "${gybe_open}"; then
   else
     if saveenv; then
       gybe_saved=1
+      # U-Boot says so, too, where it could not write a file. Where there is a command for it, what is
+      # stored is loaded again, which forgets what never was.
+      gybe_control=${fdtcontroladdr}
+      if env load; then
+        setenv fdtcontroladdr ${gybe_control}
+        if test "${gybe_tries}" != "${gybe_left}"; then
+          gybe_saved=0
+        fi
+      fi
     fi
   fi
   if test -n "${gybe_left}"; then
