@@ -5,27 +5,37 @@
 # The same function in Rust, with the reasons: core/src/boot/decision.rs
 # What it reads and writes: docs/formats/boot-environment.md
 # Commands: test itest setexpr load env (import, export) fatwrite or saveenv, booti, reset; env load
-# where the environment is a file of FAT or ext4, and hash for the check of kernel and initramfs.
-# Nothing but our variables is set in the environment before it is saved: every other name here is a
-# variable of the shell.
+# where the environment is a file of FAT or ext4, hash for the check of kernel and initramfs, and part
+# to name the root device for certain. Nothing but our variables is set in the environment before it is
+# saved: every other name here is a variable of the shell.
+#
+# Whatever a damaged medium makes of it, no line waits for anybody: a command that fails leads on to the
+# other slot, or to a reset.
 
 # ---- For the integrator ---------------------------------------------------------------------------
+
+# The disk with the slots, such as "mmc 0": the one that this script was loaded from.
+gybe_disk="${devtype} ${devnum}"
 
 # Where the environment is: `redundant` is U-Boot's own, with two copies; `files` are two files in
 # gybe_env_part, for a U-Boot that has no redundant environment.
 gybe_kind=redundant
-gybe_env_part="mmc 0:1"
+gybe_env_part="${gybe_disk}:1"
 gybe_file_1=gybe.env
 gybe_file_2=gybe2.env
 
-# The boot target of each slot.
-gybe_boot_a="mmc 0:2"
-gybe_boot_b="mmc 0:3"
+# The boot target and the root target of each slot.
+gybe_boot_a="${gybe_disk}:2"
+gybe_root_a="${gybe_disk}:3"
+gybe_boot_b="${gybe_disk}:4"
+gybe_root_b="${gybe_disk}:5"
 
-# Where the initramfs finds the root target of each slot, and the arguments of this device. They are
-# not signed: never init=, root* or systemd.verity*, except as here.
-gybe_args_a="systemd.verity_root_data=PARTLABEL=root_a systemd.verity_root_hash=PARTLABEL=root_a"
-gybe_args_b="systemd.verity_root_data=PARTLABEL=root_b systemd.verity_root_hash=PARTLABEL=root_b"
+# Where the initramfs finds the root target of each slot, if not by the PARTUUID of the partition above:
+# another disk may have partitions with the same labels.
+gybe_args_a=""
+gybe_args_b=""
+
+# Arguments of this device. They are not signed: never init=, root* or systemd.verity*.
 gybe_local=""
 
 # A device tree in the boot target, such as dtb/vendor/board.dtb; empty: the one U-Boot runs on.
@@ -155,9 +165,11 @@ fi
 for gybe_slot in ${gybe_slots}; do
   echo "gybe: slot ${gybe_slot}${gybe_trial}"
   gybe_part=${gybe_boot_a}
+  gybe_root=${gybe_root_a}
   gybe_args=${gybe_args_a}
   if test "${gybe_slot}" = "b"; then
     gybe_part=${gybe_boot_b}
+    gybe_root=${gybe_root_b}
     gybe_args=${gybe_args_b}
   fi
   gybe_ok=0
@@ -199,6 +211,16 @@ for gybe_slot in ${gybe_slots}; do
     else
       gybe_ok=0
     fi
+  fi
+  if test "${gybe_ok}" = "1" -a -z "${gybe_args}"; then
+    # Without the command, or without such a partition, the label must do.
+    gybe_device="PARTLABEL=root_${gybe_slot}"
+    if part uuid ${gybe_root} gybe_uuid; then
+      if test -n "${gybe_uuid}"; then
+        gybe_device="PARTUUID=${gybe_uuid}"
+      fi
+    fi
+    gybe_args="systemd.verity_root_data=${gybe_device} systemd.verity_root_hash=${gybe_device}"
   fi
   if test "${gybe_ok}" = "1"; then
     setenv bootargs "${gybe_cmdline} gybe.slot=${gybe_slot}${gybe_trial} gybe.loader=1 ${gybe_args} ${gybe_local}"

@@ -52,6 +52,10 @@ pub enum Verb {
     /// Keep the running slot: its trial is over
     #[command(alias = "mark-good")]
     Commit(Report),
+    /// Check the system's health: on trial keep it or give it up, else report
+    Health(Health),
+    /// Say what this device lacks to update itself and to fall back
+    Doctor(Report),
     /// Boot the other slot next, or take back a release that was armed
     Rollback(Report),
     /// Install what the tracked reference offers, if it is newer
@@ -60,6 +64,33 @@ pub enum Verb {
     Switch(Switch),
     /// Say whether the tracked reference offers something newer: exit 0 if it does, 4 if not
     Check(Report),
+    /// What an initramfs calls on the way to the root file system
+    #[command(hide = true)]
+    Initramfs(Initramfs),
+    /// Let the state partition take what is left of the disk
+    #[command(hide = true)]
+    GrowState,
+}
+
+/// `gybe initramfs`
+#[derive(Args, Debug)]
+pub struct Initramfs {
+    /// What to do.
+    #[command(subcommand)]
+    pub step: InitramfsStep,
+}
+
+/// The two steps between the kernel and the real init.
+#[derive(Debug, Subcommand)]
+pub enum InitramfsStep {
+    /// Open the root that the kernel command line names, as /dev/mapper/root
+    Open,
+    /// Mount /var, /etc and the boot environment for the root that is mounted at DIR
+    Mount {
+        /// Where the root is mounted
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 /// `gybe status`
@@ -169,6 +200,20 @@ pub struct Upgrade {
     pub progress: Progress,
 }
 
+/// `gybe health`
+#[derive(Args, Debug)]
+pub struct Health {
+    /// Wait, and give the trial up when it is not over in time; for gybe-trial-deadline.service
+    #[arg(long, hide = true, conflicts_with = "give_up")]
+    pub guard: bool,
+    /// Give the trial up, if it is still one; for gybe-trial-failed.service
+    #[arg(long, hide = true)]
+    pub give_up: bool,
+    /// How to report.
+    #[command(flatten)]
+    pub report: Report,
+}
+
 /// `gybe switch`
 #[derive(Args, Debug)]
 pub struct Switch {
@@ -267,7 +312,7 @@ mod tests {
             &["gybe", "install"],
             &["gybe", "install", "oci:x", "--slot", "c"],
             &["gybe", "upgrade", "--check", "--apply"],
-            &["gybe", "health"],
+            &["gybe", "health", "--guard", "--give-up"],
         ] {
             let error = Cli::try_parse_from(line).unwrap_err();
             assert_eq!(error.exit_code(), i32::from(Exit::Usage.code(false)), "{line:?}");

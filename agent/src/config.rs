@@ -5,6 +5,7 @@
 //! when it tries: it may say where things lie, never what is believed.
 
 pub mod document;
+pub mod health;
 pub mod nearest;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +15,9 @@ use gybe_core::slot::Slot;
 
 pub(crate) use document::{Document, read_small};
 pub use document::{DocumentError, FILE_LEN_MAX};
+pub use health::Health;
 
+use crate::health::conf::Conf;
 use crate::root::Root;
 use document::Section;
 
@@ -36,7 +39,7 @@ pub const TRIES_MAX: u8 = 7;
 
 /// Keys that only the image may set, wherever someone tries to put them in [`LOCAL_FILE`].
 const IMAGE_ONLY: [&str; 5] = ["compatible", "threshold", "key", "keys", "trust"];
-const TOP: [&str; 4] = ["compatible", "reference", "slot", "bootloader"];
+const TOP: [&str; 5] = ["compatible", "reference", "slot", "bootloader", "health"];
 const SLOTS: [&str; 2] = ["a", "b"];
 const SLOT: [&str; 2] = ["root", "boot"];
 const BOOTLOADER: [&str; 5] = ["kind", "environment", "fw_env", "file", "tries"];
@@ -55,8 +58,11 @@ pub struct Config {
     pub b: SlotPaths,
     /// Where the boot environment lies.
     pub bootloader: Bootloader,
-    /// How often a new release may try to boot, [`TRIES_MIN`] to [`TRIES_MAX`].
+    /// How often a new release may try to boot, [`TRIES_MIN`] to [`TRIES_MAX`]: `bootloader.tries`, or
+    /// what greenboot's configuration says.
     pub tries: u8,
+    /// How health is checked.
+    pub health: Health,
 }
 
 impl Config {
@@ -78,7 +84,13 @@ impl Config {
             Some(text) => Layer::parse_local(&local_file, &text)?,
             None => Layer::default(),
         };
-        local.over(image).finish(&image_file)
+        let mut layer = local.over(image);
+        if layer.tries.is_none() {
+            // What a fleet that comes from greenboot is used to, as far as an environment can count.
+            let attempts = Conf::read(root).attempts_max;
+            layer.tries = attempts.map(|attempts| attempts.clamp(TRIES_MIN, TRIES_MAX));
+        }
+        layer.finish(&image_file)
     }
 
     /// The partitions of `slot`.
@@ -156,6 +168,7 @@ struct Layer {
     kind: Option<Kind>,
     places: Places,
     tries: Option<u8>,
+    health: health::Layer,
 }
 
 #[derive(Default)]
@@ -229,6 +242,9 @@ impl Layer {
             layer.places.file = section.absolute_path("file")?;
             layer.tries = section.number("tries", TRIES_MIN, TRIES_MAX)?;
         }
+        if let Some(section) = top.section("health")? {
+            layer.health = health::Layer::read(&section)?;
+        }
         Ok(layer)
     }
 
@@ -244,6 +260,7 @@ impl Layer {
             // One place replaces the other: `file` in /etc means that fw_env does not count.
             places: if self.places.is_empty() { base.places } else { self.places },
             tries: self.tries.or(base.tries),
+            health: self.health.over(base.health),
         }
     }
 
@@ -270,6 +287,7 @@ impl Layer {
                 (Kind::Uboot, _) => return Err(ConfigError::UbootPlace),
             },
             tries: self.tries.unwrap_or(TRIES_DEFAULT),
+            health: self.health.finish(),
         };
         // A slot without it is another kind of slot than one with it.
         match (&config.a.boot, &config.b.boot) {

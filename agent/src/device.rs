@@ -3,11 +3,15 @@
 pub mod aligned;
 pub mod cmdline;
 pub mod environment;
+pub mod gpt;
 pub mod identity;
+pub mod mapper;
 pub mod mounts;
 pub mod partition;
+pub mod reboot;
 pub mod slots;
 pub mod sysfs;
+pub mod this_boot;
 
 mod direct;
 mod write_back;

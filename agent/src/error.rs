@@ -8,15 +8,18 @@ use gybe_core::slot::Slot;
 use gybe_oci::{LayoutError, Problem};
 
 use crate::cli::Exit;
+use crate::commit::CommitError;
 use crate::config::ConfigError;
 use crate::device::environment::EnvironmentError;
 use crate::device::partition::PartitionError;
 use crate::device::slots::SlotsError;
+use crate::grow::GrowError;
+use crate::initramfs::InitramfsError;
 use crate::install;
 use crate::release::{OfferError, Refusal};
 use crate::state::StateError;
 use crate::trust::TrustError;
-use crate::verbs::CommitError;
+use crate::two_areas::FileError;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +82,14 @@ pub enum Error {
     /// A slot is not, byte for byte, what was signed.
     #[error(transparent)]
     Prove(#[from] InstallError<PartitionError>),
+    /// It is not known what a slot holds.
+    #[error("slot {slot} cannot say what it holds: {why}")]
+    Held {
+        /// The slot.
+        slot: Slot,
+        /// Why.
+        why: String,
+    },
     /// What runs is not what was signed.
     #[error(transparent)]
     Commit(#[from] CommitError),
@@ -100,6 +111,18 @@ pub enum Error {
     /// What must be remembered cannot be.
     #[error("the state below /var/lib/gybe cannot be written, so this would be forgotten")]
     NoMemory,
+    /// The state partition.
+    #[error(transparent)]
+    Grow(#[from] GrowError),
+    /// Several disks have the root that runs.
+    #[error("the running root is on several partitions that are alike: {partitions}")]
+    SeveralRoots {
+        /// Their names.
+        partitions: String,
+    },
+    /// The way to the root file system.
+    #[error(transparent)]
+    Initramfs(#[from] InitramfsError),
     /// The reboot that was asked for does not come.
     #[error("cannot reboot: {cause}")]
     Reboot {
@@ -123,6 +146,7 @@ impl Error {
     pub const fn exit(&self) -> Exit {
         match self {
             Self::Refused { .. }
+            | Self::SeveralRoots { .. }
             | Self::Loader { .. }
             | Self::Slots(SlotsError::RunningNamed { .. })
             | Self::Offer(OfferError::Layout(LayoutError {
@@ -156,8 +180,9 @@ impl Error {
             Self::Environment(EnvironmentError::Uboot(
                 gybe_uboot::EnvironmentError::BothDamaged { .. },
             )) => "let U-Boot write a new environment with saveenv",
+            Self::SeveralRoots { .. } => "remove the other disk, and boot again",
             Self::NoReference => "run gybe switch REF once, or set reference in the configuration",
-            Self::State(StateError::Held { .. }) => {
+            Self::State(StateError::File(FileError::Held { .. })) => {
                 "wait for it to end; gybe status works meanwhile"
             }
             _ => return self.partition().and_then(partition_hint),

@@ -4,18 +4,28 @@
 //! links this one.
 
 pub mod cli;
+pub mod commit;
 pub mod config;
 pub mod cores;
 pub mod device;
+pub mod doctor;
 pub mod error;
+pub mod etc;
+pub mod evidence;
+pub mod grow;
+pub mod health;
+pub mod initramfs;
 pub mod install;
 pub mod output;
 pub mod progress;
 pub mod release;
+pub mod replica;
 pub mod root;
 pub mod session;
 pub mod state;
 pub mod status;
 pub mod trust;
+pub mod two_areas;
 pub mod update;
+pub mod var;
 pub mod verbs;

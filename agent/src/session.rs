@@ -12,13 +12,16 @@ use crate::cores::Cores;
 use crate::device::aligned::Aligned;
 use crate::device::environment::{AnyEnvironment, EnvironmentError};
 use crate::device::partition::RunningPartition;
+use crate::device::reboot::reboot;
 use crate::device::slots::Slots;
 use crate::error::Error;
+use crate::evidence::{self, Evidence};
 use crate::install::{self, READ_BACK_BLOCKS};
 use crate::release::{Held, HeldError, architecture};
 use crate::root::Root;
 use crate::state::{Seen, State, StateError, StateFile, reconcile};
 use crate::trust::Trust;
+use crate::two_areas::FileError;
 
 /// The device as it is at the start of a command.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub struct Session {
     pub health: Health,
     /// What the slots say that they hold.
     pub held: PerSlot<Result<Held, HeldError>>,
+    /// What happened in trials.
+    pub evidence: Evidence,
 }
 
 impl Session {
@@ -57,8 +62,8 @@ impl Session {
         }
         let boot = state.unwrap_or_else(|| BootState::factory(slots.running_slot()));
         let held = held(&slots);
-        let root = root.clone();
-        Ok(Self { root, config, trust, slots, environment, boot, health, held })
+        let (root, evidence) = (root.clone(), evidence::read_if_possible(root));
+        Ok(Self { root, config, trust, slots, environment, boot, health, held, evidence })
     }
 
     /// Looks at the device to change something: as [`Session::open`], and nobody else changes it
@@ -151,13 +156,27 @@ impl Session {
         Ok(prove_installed(release, slot, &mut media, buffer.blocks(), hashers)?)
     }
 
+    /// Proves what `slot` says that it holds, by its trailer and the keys that count.
+    ///
+    /// # Errors
+    /// When it says nothing that is believed, or as [`Session::prove`].
+    pub fn prove_held(&self, slot: Slot) -> Result<Proven, Error> {
+        let unknown = |cause: &HeldError| Error::Held { slot, why: cause.to_string() };
+        let held = self.held.of(slot).as_ref().map_err(unknown)?;
+        let policy = self.policy_at_rest()?;
+        let refused = |cause| Error::Refused { source_name: format!("slot {slot}"), cause };
+        let release = held.package.open(&policy).map_err(refused)?;
+        self.prove(slot, &release)
+    }
+
     /// `state`, in line with what the device shows.
     #[must_use]
     pub fn reconcile(&self, state: State) -> State {
         let release = |slot| self.held.of(slot).as_ref().ok().map(|held: &Held| held.name.clone());
         let releases = PerSlot { a: release(Slot::A), b: release(Slot::B) };
         let running = self.slots.running_slot();
-        reconcile(state, &Seen { boot: &self.boot, running, releases: &releases })
+        let (boot, evidence) = (&self.boot, &self.evidence);
+        reconcile(state, &Seen { boot, running, releases: &releases, evidence })
     }
 
     /// Makes the boot environment of a device that is provisioned, if it is not there yet.
@@ -185,21 +204,12 @@ impl Session {
         Ok(())
     }
 
-    /// Reboots through systemd, so that inhibitors are asked; below a folder nothing reboots.
+    /// Reboots; below a folder nothing does.
     ///
     /// # Errors
     /// When it cannot be asked for.
     pub fn reboot(&self) -> Result<(), Error> {
-        if !self.root.is_host() {
-            info!("below a folder nothing reboots");
-            return Ok(());
-        }
-        let asked = std::process::Command::new("systemctl").arg("reboot").status();
-        match asked {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(Error::Reboot { cause: std::io::Error::other(status.to_string()) }),
-            Err(cause) => Err(Error::Reboot { cause }),
-        }
+        reboot(&self.root).map(drop).map_err(|cause| Error::Reboot { cause })
     }
 }
 
@@ -240,7 +250,9 @@ impl Memory {
     fn open(root: &Root) -> Result<Self, Error> {
         let file = match StateFile::open(root) {
             Ok(file) => Some(file),
-            Err(cause @ StateError::Held { .. }) => return Err(Error::State(cause)),
+            Err(cause @ StateError::File(FileError::Held { .. })) => {
+                return Err(Error::State(cause));
+            }
             Err(cause) => {
                 warn!(%cause, "what happens now will not be remembered");
                 None

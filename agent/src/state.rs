@@ -19,6 +19,12 @@ pub use reconcile::{Seen, reconcile};
 
 /// How many failed releases are remembered; the oldest is forgotten first.
 pub const FAILED_MAX: usize = 16;
+/// How often a release is armed again after its tries were spent though nothing was found wrong.
+pub const REARMED_MAX: u8 = 2;
+/// The reason of a fallback for which nothing was found to blame the release for.
+pub const INTERRUPTED: &str = "interrupted";
+/// The reason of a fallback from a slot that no longer holds what was signed.
+pub const CORRUPT: &str = "corrupt";
 /// Longest reference that is remembered, in bytes.
 pub const REFERENCE_LEN_MAX: usize = 1024;
 
@@ -30,6 +36,9 @@ pub struct State {
     pub reference: Option<String>,
     /// The release that was last armed, until its fate is known.
     pub armed: Option<Armed>,
+    /// A release whose tries were spent though nothing was found wrong with it: it is armed again when
+    /// the slot still holds it whole.
+    pub interrupted: Option<Armed>,
     /// Releases that failed on this device, newest first: not taken again unless asked for.
     pub failed: Vec<FailedRelease>,
     /// The last time the device fell back.
@@ -46,6 +55,15 @@ impl State {
     /// Forgets that `release` failed, because someone asked for it again.
     pub fn forgive(&mut self, release: Digest) {
         self.failed.retain(|failed| failed.release.digest.0 != release);
+    }
+
+    /// Remembers that `release` failed by its own fault, and what the last fallback was about.
+    pub fn condemn(&mut self, release: ReleaseName, reason: String) {
+        if let Some(last) = self.last_fallback.as_mut().filter(|last| last.from == release) {
+            last.reason.clone_from(&reason);
+        }
+        self.interrupted.take_if(|interrupted| interrupted.release == release);
+        self.remember(FailedRelease { release, reason });
     }
 
     /// Remembers `failed`, as the newest.
@@ -76,6 +94,9 @@ pub struct Armed {
     pub from: Option<ReleaseName>,
     /// How many tries it was given.
     pub tries: u8,
+    /// How often it was armed again, because nothing was wrong with it when its tries were spent.
+    #[serde(default)]
+    pub rearmed: u8,
 }
 
 /// A release that failed on this device.
@@ -96,10 +117,14 @@ pub struct Fallback {
     pub to: Option<ReleaseName>,
     /// The slot that failed.
     pub slot: SlotText,
-    /// Why, in the boot environment's words.
+    /// Why: the boot environment's word, or what the evidence says more exactly; [`INTERRUPTED`] and
+    /// [`CORRUPT`] are no fault of the release.
     pub reason: String,
     /// How many tries it was given, if that is known.
     pub tries: Option<u8>,
+    /// How often it was armed again before.
+    #[serde(default)]
+    pub rearmed: u8,
 }
 
 /// A digest that is written as text.

@@ -1,6 +1,9 @@
 //! What the device is, in words and as JSON.
 
+mod history;
+
 use std::fmt;
+use std::io::Read as _;
 
 use gybe_core::boot::{BootState, Loaded, SlotState};
 use gybe_core::slot::{PerSlot, Slot};
@@ -11,11 +14,14 @@ use crate::config::{Bootloader, Config};
 use crate::device::environment::{AnyEnvironment, EnvironmentError};
 use crate::device::slots::{Running, Slots};
 use crate::error::Error;
+use crate::evidence::{self, Evidence, Trial};
+use crate::health;
+use crate::initramfs::{AMBIGUOUS, ETC_CONFLICTS, STATE_LOST};
 use crate::release::{Held, HeldError};
 use crate::root::Root;
 use crate::session;
 use crate::state::{
-    self, DigestText, FailedRelease, Fallback, ReleaseName, Seen, SlotText, State, reconcile,
+    self, Armed, DigestText, FailedRelease, Fallback, ReleaseName, Seen, SlotText, State, reconcile,
 };
 
 /// Version of the JSON form. A field may be added; nothing else changes without another number.
@@ -46,8 +52,16 @@ pub struct Status {
     pub reference: Option<String>,
     /// The last time the device fell back.
     pub last_fallback: Option<Fallback>,
+    /// A release that was interrupted, and waits to be armed again.
+    pub interrupted: Option<Armed>,
     /// Releases that failed on this device, newest first.
     pub failed: Vec<FailedRelease>,
+    /// What happened in trials, newest first.
+    pub trials: Vec<Trial>,
+    /// What the last check of this boot came to.
+    pub health: Option<health::Report>,
+    /// What someone should look at, in words.
+    pub problems: Vec<String>,
 }
 
 /// What there is to say about one slot.
@@ -114,8 +128,13 @@ impl Status {
         let loaded = AnyEnvironment::open(root, &config.bootloader)
             .and_then(|mut environment| session::load(&mut environment, slots.running_slot()));
         let held = session::held(&slots);
-        let remembered = state::read_if_possible(root);
-        Ok(Self::new(&config, slots.running, &loaded, &held, remembered))
+        let kept = Kept {
+            state: state::read_if_possible(root),
+            evidence: evidence::read_if_possible(root),
+            health: health::Report::last(root),
+            problems: problems(root),
+        };
+        Ok(Self::new(&config, slots.running, &loaded, &held, kept))
     }
 
     fn new(
@@ -123,8 +142,9 @@ impl Status {
         running: Option<Running>,
         loaded: &Result<Loaded, EnvironmentError>,
         held: &PerSlot<Result<Held, HeldError>>,
-        remembered: State,
+        kept: Kept,
     ) -> Self {
+        let Kept { state: remembered, evidence, health, problems } = kept;
         let running_slot = running.map(|running| running.slot);
         let boot = loaded
             .as_ref()
@@ -134,7 +154,10 @@ impl Status {
             Some(boot) => {
                 let name = |slot| held.of(slot).as_ref().ok().map(|held: &Held| held.name.clone());
                 let releases = &PerSlot { a: name(Slot::A), b: name(Slot::B) };
-                reconcile(remembered, &Seen { boot, running: running_slot, releases })
+                reconcile(
+                    remembered,
+                    &Seen { boot, running: running_slot, releases, evidence: &evidence },
+                )
             }
             None => remembered,
         };
@@ -150,7 +173,11 @@ impl Status {
             environment: EnvironmentStatus::new(&config.bootloader, loaded),
             reference: remembered.reference.or_else(|| config.reference.clone()),
             last_fallback: remembered.last_fallback,
+            interrupted: remembered.interrupted,
             failed: remembered.failed,
+            trials: evidence.trials,
+            health,
+            problems,
         }
     }
 
@@ -160,6 +187,35 @@ impl Status {
             Slot::B => &self.b,
         }
     }
+}
+
+/// What is kept below `/var/lib/gybe` and `/run/gybe`.
+struct Kept {
+    state: State,
+    evidence: Evidence,
+    health: Option<health::Report>,
+    problems: Vec<String>,
+}
+
+/// What the initramfs found wrong, in its words.
+const PROBLEMS: [(&str, &str); 3] = [
+    (STATE_LOST, "the state partition is lost, nothing is kept over a reboot"),
+    (AMBIGUOUS, "several disks could be this device's, nothing is installed"),
+    (ETC_CONFLICTS, "what was changed in /etc gave way to the image"),
+];
+/// The most that is read of what the initramfs wrote.
+const PROBLEM_LEN_MAX: u64 = 1024;
+
+fn problems(root: &Root) -> Vec<String> {
+    let read = |(path, what): &(&str, &str)| {
+        let mut text = Vec::new();
+        let file = std::fs::File::open(root.path(path)).ok()?;
+        file.take(PROBLEM_LEN_MAX).read_to_end(&mut text).ok()?;
+        let words: Vec<_> =
+            String::from_utf8_lossy(&text).split_whitespace().map(str::to_owned).collect();
+        Some(format!("{what}: {}", words.join(" ")))
+    };
+    PROBLEMS.iter().filter_map(read).collect()
 }
 
 impl SlotStatus {
@@ -239,14 +295,8 @@ impl fmt::Display for Status {
         }
         writeln!(f, "environment  {}, {}", self.environment.kind, self.environment.health)?;
         write!(f, "tracked      {}", self.reference.as_deref().unwrap_or("nothing"))?;
-        if let Some(last) = &self.last_fallback {
-            let to = last.to.as_ref().map_or("an unknown release", |to| to.version.as_str());
-            write!(f, "\nfell back    from {} to {to}: {}", last.from.version, last.reason)?;
-            if let Some(tries) = last.tries {
-                write!(f, " ({tries} tries given)")?;
-            }
-        }
-        Ok(())
+        history::write_health(self, f)?;
+        history::write(self, f)
     }
 }
 

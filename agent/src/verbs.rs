@@ -3,6 +3,8 @@
 mod bring;
 mod check;
 mod commit;
+mod doctor;
+mod health;
 mod install;
 mod plan;
 mod report;
@@ -12,11 +14,11 @@ mod switch;
 mod upgrade;
 mod verify;
 
-use crate::cli::{Cli, Exit, Verb};
+use crate::cli::{Cli, Exit, InitramfsStep, Verb};
 use crate::error::Error;
+use crate::grow;
+use crate::initramfs;
 use crate::update::Failures;
-
-pub use commit::CommitError;
 
 /// Does what was typed.
 ///
@@ -33,6 +35,13 @@ pub fn run(cli: &Cli) -> Result<Exit, Error> {
         Verb::Commit(report) => commit::run(&root, *report),
         Verb::Rollback(report) => rollback::run(&root, *report),
         Verb::Verify(verify) => verify::run(&root, verify),
+        Verb::Health(health) => health::run(&root, health),
+        Verb::Doctor(report) => doctor::run(&root, *report),
         Verb::Check(report) => check::run(&root, *report, Failures::Respect),
+        Verb::GrowState => grow::run(&root),
+        Verb::Initramfs(initramfs) => match &initramfs.step {
+            InitramfsStep::Open => initramfs::open(&root),
+            InitramfsStep::Mount { folder } => initramfs::mount(folder),
+        },
     }
 }

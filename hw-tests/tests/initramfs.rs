@@ -144,8 +144,8 @@ fn linux_unpacks_what_the_boot_target_holds_as_it_does_what_the_image_holds() {
         let config = bench::Parts::read(&bench.path(layout)).config;
         [config["converter"].clone(), config["targets"][1]["files"].clone()]
     };
-    assert_eq!(files("release"), [Value::from(2), Value::from("unpacked")]);
-    assert_eq!(files("kept"), [Value::from(2), Value::from("kept")]);
+    assert_eq!(files("release"), [Value::from(3), Value::from("unpacked")]);
+    assert_eq!(files("kept"), [Value::from(3), Value::from("kept")]);
 }
 
 #[test]

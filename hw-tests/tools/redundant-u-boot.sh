@@ -15,7 +15,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/apt-private.sh"
 dest=$(realpath -m "${1:?usage: redundant-u-boot.sh DEST}")
 version=2025.01
-recipe="$version 2"
+recipe="$version 3"
 work=$dest/machines/partial-u-boot
 if [[ -e $dest/machines/u-boot/redundant/u-boot.bin &&
     $(cat "$dest/versions/u-boot-redundant" 2>/dev/null) == "$recipe" ]]; then exit; fi
@@ -44,7 +44,7 @@ CONFIG_CMD_EROFS=y
 CONFIG_BOOTDELAY=0
 CONFIG_CMD_NVEDIT_LOAD=y
 CONFIG_CMD_POWEROFF=y
-CONFIG_BOOTCOMMAND="virtio scan; env load; load virtio 0:1 ${scriptaddr} boot.scr; source ${scriptaddr}"
+CONFIG_BOOTCOMMAND="virtio scan; env load; setenv devtype virtio; setenv devnum 0; load virtio 0:1 ${scriptaddr} boot.scr; source ${scriptaddr}"
 # CONFIG_TOOLS_MKEFICAPSULE is not set
 # CONFIG_EFI_LOADER is not set
 # CONFIG_CMD_TPM is not set

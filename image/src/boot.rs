@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use gybe_core::block::BLOCK_LEN_U64;
 use gybe_core::digest::Digest;
 
 use crate::bootc::Bootable;
@@ -30,15 +31,28 @@ const ENVIRONMENT_FILLING: u8 = b'#';
 /// Version of this format, `gybe_format`.
 const FORMAT: u32 = 1;
 
-/// Lays out what boots an image whose root target has the verity root `root_hash`. `files` were made
-/// from the same `bootable`.
+/// What stands before the image's own arguments, so that those have the last word: a device that
+/// nobody stands beside starts again, where a workstation would ask what to do.
+const BEFORE: &str = "panic=10 rd.emergency=reboot rd.shell=0";
+
+/// The root target that the command line binds a boot to.
+#[derive(Clone, Copy, Debug)]
+pub struct Root {
+    /// Its verity root hash.
+    pub hash: Digest,
+    /// Its length in blocks. The verity superblock follows it.
+    pub blocks: u64,
+}
+
+/// Lays out what boots an image with the root target `root`. `files` were made from the same
+/// `bootable`.
 ///
 /// # Errors
 /// When the command line is too long, or a file cannot be stored; [`BootError`] says which.
 pub fn layout(
     bootable: &Bootable,
     files: &Files,
-    root_hash: &Digest,
+    root: &Root,
     sector: SectorLen,
 ) -> Result<Target, BootError> {
     let file = |path: &str, source| File { path: path.into(), source };
@@ -47,7 +61,7 @@ pub fn layout(
     let sums =
         format!("{}  vmlinuz\n{}  initrd.img\n", kernel.digest.hex(), initramfs.digest.hex());
     let mut all = vec![
-        file("gybe.env", bytes(environment(bootable, files, root_hash)?)),
+        file("gybe.env", bytes(environment(bootable, files, root)?)),
         file("sha256.sum", bytes(sums.into_bytes())),
         file("vmlinuz", kernel.source.clone()),
         file("initrd.img", initramfs.source.clone()),
@@ -59,18 +73,24 @@ pub fn layout(
     Ok(fat::layout(TARGET_NAME, all, sector)?)
 }
 
-/// The signed command line: the image's arguments, then the root hash. It is the same for both
-/// slots; the loader appends what tells them apart.
+/// The signed command line: what makes a device start again by itself, the image's arguments, then
+/// which root file system is meant. It is the same for both slots; the loader appends what tells
+/// them apart.
 ///
 /// # Errors
 /// When it is too long.
-pub fn command_line(kargs: &[String], root_hash: &Digest) -> Result<String, BootError> {
-    let mut line = String::new();
+pub fn command_line(kargs: &[String], root: &Root) -> Result<String, BootError> {
+    let mut line = format!("{BEFORE} ");
     for argument in kargs.iter().flat_map(|argument| argument.split_ascii_whitespace()) {
         line.push_str(argument);
         line.push(' ');
     }
-    line.push_str(&format!("roothash={}", root_hash.hex()));
+    line.push_str(&format!(
+        "root=/dev/mapper/root ro rootfstype=erofs roothash={} \
+         systemd.verity_root_options=hash-offset={}",
+        root.hash.hex(),
+        root.blocks.saturating_mul(BLOCK_LEN_U64),
+    ));
     if line.len() > COMMAND_LINE_LEN_MAX {
         return Err(BootError::CommandLine { found: line.len(), limit: COMMAND_LINE_LEN_MAX });
     }
@@ -78,15 +98,11 @@ pub fn command_line(kargs: &[String], root_hash: &Digest) -> Result<String, Boot
 }
 
 /// `gybe.env`: what the loader reads.
-fn environment(
-    bootable: &Bootable,
-    files: &Files,
-    root_hash: &Digest,
-) -> Result<Vec<u8>, BootError> {
+fn environment(bootable: &Bootable, files: &Files, root: &Root) -> Result<Vec<u8>, BootError> {
     let mut text = format!(
         "{ENVIRONMENT_BEGIN}gybe_format={FORMAT}\ngybe_cmdline={}\ngybe_kernel_sha256={}\n\
          gybe_initrd_sha256={}\n",
-        command_line(&bootable.kargs, root_hash)?,
+        command_line(&bootable.kargs, root)?,
         files.kernel.digest.hex(),
         files.initramfs.digest.hex(),
     )

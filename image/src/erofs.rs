@@ -22,11 +22,13 @@ use crate::tree::{Kind, NodeId, Tree};
 
 mod disk;
 mod inode;
+mod read;
 #[cfg(test)]
 mod tests;
 
 use disk::Superblock;
 use inode::{Place, Places};
+pub use read::{Found, Outcome, ReadError, Reader};
 
 /// Name of the target that this layout makes.
 pub const TARGET_NAME: &str = "root";

@@ -78,13 +78,44 @@ pub struct File {
     pub source: Source,
 }
 
+/// What tells one file system from another, beside its files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// Its label, filled up with spaces.
+    pub label: [u8; 11],
+    /// Its serial number.
+    pub id: u32,
+    /// How many blocks it should have, free ones included; it has more if its files need them, and
+    /// fewer where the number of clusters would be one about which programs differ.
+    pub blocks: u64,
+}
+
+impl Volume {
+    /// A boot target: the same for every release, and as long as its files need.
+    pub const BOOT: Self =
+        Self { label: *b"GYBE BOOT  ", id: u32::from_le_bytes(*b"GYBE"), blocks: 0 };
+}
+
 /// Lays `files` out as the target `name`. Their data follow each other in the order given.
 ///
 /// # Errors
 /// When a file cannot be stored, or two paths differ in case only; [`FatError`] says which.
 pub fn layout(name: &str, files: Vec<File>, sector: SectorLen) -> Result<Target, FatError> {
+    layout_volume(name, files, sector, &Volume::BOOT)
+}
+
+/// As [`layout`], for a file system that is not a boot target.
+///
+/// # Errors
+/// As [`layout`].
+pub fn layout_volume(
+    name: &str,
+    files: Vec<File>,
+    sector: SectorLen,
+    volume: &Volume,
+) -> Result<Target, FatError> {
     let directories = Directories::of(&files)?;
-    let plan = Plan::of(&directories, &files, sector)?;
+    let plan = Plan::of(&directories, &files, sector, volume)?;
     let mut block_0 = boot_sector::reserved(&plan)?;
     let mut metadata = block_0.split_off(BLOCK_LEN.min(block_0.len()));
     let table = plan.table();

@@ -34,15 +34,15 @@ fn bootable() -> (Fixture, Bootable) {
     (fixture, bootable)
 }
 
-fn root_hash() -> Digest {
-    Digest::of(b"root")
+fn root() -> boot::Root {
+    boot::Root { hash: Digest::of(b"root"), blocks: 3 }
 }
 
 /// Takes the boot target apart with mtools.
 fn unpacked() -> tempfile::TempDir {
     let (fixture, bootable) = bootable();
     let target =
-        boot::layout(&bootable, &Files::kept(&bootable), &root_hash(), SectorLen::B512).unwrap();
+        boot::layout(&bootable, &Files::kept(&bootable), &root(), SectorLen::B512).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let image = folder.path().join("boot.fat");
     write_file(&target, &fixture, &image);
@@ -52,15 +52,20 @@ fn unpacked() -> tempfile::TempDir {
 }
 
 fn command_line() -> String {
-    format!("console=ttyS0,115200n8 quiet a=$b;c#d roothash={}", root_hash().hex())
+    format!(
+        "panic=10 rd.emergency=reboot rd.shell=0 console=ttyS0,115200n8 quiet a=$b;c#d \
+         root=/dev/mapper/root ro rootfstype=erofs roothash={} \
+         systemd.verity_root_options=hash-offset=12288",
+        Digest::of(b"root").hex()
+    )
 }
 
 #[test]
 fn the_layout_has_not_changed() {
     let (fixture, bootable) = bootable();
     let target =
-        boot::layout(&bootable, &Files::kept(&bootable), &root_hash(), SectorLen::B512).unwrap();
-    let digest = "sha256:fab0ac011bccc1489e3cdd6dfc6ac4cbe8e95869c2223b488f2dd80f2d33f373";
+        boot::layout(&bootable, &Files::kept(&bootable), &root(), SectorLen::B512).unwrap();
+    let digest = "sha256:b0fe02c7713ff4d9e4f592b06f11752fa3eecacad4066de47394c380905f275b";
     assert_eq!(Digest::of(&bytes(&target, &fixture)).to_string(), digest);
 }
 
@@ -117,10 +122,10 @@ fn u_boot_reads_the_environment() {
 #[test]
 fn a_command_line_beyond_the_limit_is_refused() {
     let (_, mut bootable) = bootable();
-    // The root hash takes 73 bytes, and a space is between.
-    bootable.kargs = vec!["x".repeat(1536 - 74)];
-    assert_eq!(boot::command_line(&bootable.kargs, &root_hash()).unwrap().len(), 1536);
+    let ours = boot::command_line(&[], &root()).unwrap().len();
+    bootable.kargs = vec!["x".repeat(1536 - 1 - ours)];
+    assert_eq!(boot::command_line(&bootable.kargs, &root()).unwrap().len(), 1536);
     bootable.kargs.push("y".into());
-    let refused = boot::command_line(&bootable.kargs, &root_hash()).unwrap_err();
+    let refused = boot::command_line(&bootable.kargs, &root()).unwrap_err();
     assert_eq!(refused, BootError::CommandLine { found: 1538, limit: 1536 });
 }

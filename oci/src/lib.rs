@@ -8,8 +8,11 @@
 mod archive;
 mod blob;
 mod directory;
+mod document;
 mod layout;
 mod manifest;
+mod offer;
+mod package;
 mod reference;
 mod resolve;
 mod signatures;
@@ -17,11 +20,14 @@ pub mod tar;
 mod writer;
 
 pub use blob::{Blob, BlobReader};
+pub use document::Document;
 pub use layout::{Layout, LayoutError, Problem};
 pub use manifest::{
     ANNOTATIONS_MAX, Annotations, CONFIG_LEN_MAX, DESCRIPTORS_MAX, Descriptor, INDEX_LEN_MAX,
     Index, MANIFEST_LEN_MAX, Manifest, Platform, REF_NAME, media_type,
 };
+pub use offer::{Offer, OfferError, Read};
+pub use package::{Package, Refusal};
 pub use reference::{Reference, ReferenceError, Transport};
 pub use resolve::Resolved;
 pub use signatures::{Candidate, SIGNATURE_CANDIDATES_MAX, SIGNATURE_MANIFEST_LEN_MAX};

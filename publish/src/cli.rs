@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use gybe_oci::Reference;
 
+use crate::disk::{Firmware, Format, LoaderName};
 use crate::sign::Annotation;
 
 /// Makes signed releases of operating system images.
@@ -23,6 +24,8 @@ pub enum Verb {
     Seal(Box<Seal>),
     /// Sign a release, or any image, as cosign does in both of its formats
     Sign(Sign),
+    /// Make a disk image for the factory out of a signed release
+    Disk(Box<Disk>),
 }
 
 /// `gybe-publish seal`
@@ -95,7 +98,7 @@ pub struct Seal {
 }
 
 /// A number of bytes, as `512M` or `4096`.
-fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let (digits, unit) = match text.char_indices().next_back() {
         Some((at, 'K' | 'k')) => (text.get(..at), 1 << 10),
         Some((at, 'M' | 'm')) => (text.get(..at), 1 << 20),
@@ -117,6 +120,56 @@ pub struct Sign {
     /// What to sign with.
     #[command(flatten)]
     pub signing: Signing,
+    /// Report as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `gybe-publish disk`
+#[derive(Args, Debug)]
+pub struct Disk {
+    /// The release: oci:DIR[:tag] or oci-archive:FILE[:tag]
+    #[arg(value_name = "SOURCE")]
+    pub source: Reference,
+    /// Where the disk goes
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The format of the disk [default: qcow2 for a FILE that ends so, else raw]
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<Format>,
+    /// The loader [default: grub on amd64, uboot on arm64]
+    #[arg(long, value_name = "LOADER")]
+    pub loader: Option<LoaderName>,
+    /// Public keys in PEM, all of which must have signed the release; may come several times
+    #[arg(long = "key", value_name = "FILE", required = true)]
+    pub keys: Vec<PathBuf>,
+    /// Users, kernel arguments and the size of /var, as bootc-image-builder takes them
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Which architecture of a release for several
+    #[arg(long, value_name = "A")]
+    pub arch: Option<String>,
+    /// Size of each root partition [default: one and a half times what the release needs]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub root_size: Option<u64>,
+    /// Size of each boot partition [default: twice what the release needs, at least 256M]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub boot_size: Option<u64>,
+    /// Size of the state partition, which the first boot grows to the end of the disk [default: 256M]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub state_size: Option<u64>,
+    /// Size of the partition with the boot environment [default: 16M]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub env_size: Option<u64>,
+    /// A device tree in the boot target, as vendor/board.dtb; U-Boot uses its own otherwise
+    #[arg(long, value_name = "PATH")]
+    pub dtb: Option<String>,
+    /// Write a board's own firmware to a place outside all partitions; may come several times
+    #[arg(long, value_name = "FILE@OFFSET")]
+    pub firmware: Vec<Firmware>,
+    /// GRUB's files: a folder with x86_64-efi, i386-pc [default: $GYBE_GRUB, else /usr/lib/grub]
+    #[arg(long, value_name = "DIR")]
+    pub grub_dir: Option<PathBuf>,
     /// Report as JSON on stdout
     #[arg(long)]
     pub json: bool,

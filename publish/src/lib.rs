@@ -1,6 +1,7 @@
-//! Seals and signs releases on the build host: what `gybe-publish` is made of.
+//! Seals and signs releases on the build host, and makes disks of them: what `gybe-publish` is made of.
 
 pub mod cli;
+pub mod disk;
 pub mod epoch;
 pub mod key;
 pub mod output;
@@ -19,6 +20,7 @@ pub fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
     match &cli.verb {
         Verb::Seal(arguments) => seal::run(arguments)?,
         Verb::Sign(arguments) => sign::run(arguments)?,
+        Verb::Disk(arguments) => disk::run(arguments)?,
     }
     Ok(())
 }

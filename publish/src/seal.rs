@@ -71,12 +71,13 @@ pub fn run(arguments: &Seal) -> Result<(), SealError> {
     }
     bars.target("root", root.blocks());
     let root_hash = packer.add(&root, spool, &mut |blocks| bars.packed(blocks))?.root_hash;
+    let verified = boot::Root { hash: root_hash, blocks: root.blocks() };
     if let (Boot::Target(bootable), Some(BootFiles { files, .. })) = (&input.boot, &boot_files) {
-        let boot = boot::layout(bootable, files, &root_hash, SectorLen::B512)?;
+        let boot = boot::layout(bootable, files, &verified, SectorLen::B512)?;
         bars.target("boot", boot.blocks());
         packer.add(&boot, spool, &mut |blocks| bars.packed(blocks))?;
     }
-    let command_line = boot::command_line(input.boot.kargs(), &root_hash)?;
+    let command_line = boot::command_line(input.boot.kargs(), &verified)?;
     let done = packer.finish()?;
     bars.finish();
 

@@ -9,7 +9,7 @@
 
 mod board;
 
-use board::{Board, Kind};
+use board::{Board, Kind, Root};
 use gybe_core::boot::{BootState, Load, Trial};
 use gybe_core::slot::{PerSlot, Slot};
 
@@ -103,6 +103,21 @@ fn u_boot_goes_on_to_the_other_slot_or_resets() {
                 let did = board.run(&copies, loadable, true);
                 let expected = booted(state.boot().stored, loadable);
                 assert_eq!(did.booted, expected, "{} {state:?} {loadable:?}", board.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn u_boot_names_the_root_by_its_partition_or_as_the_integrator_does() {
+    for mut board in Board::all() {
+        for root in [Root::Lost, Root::Named] {
+            board.find_root(root);
+            for order in Slot::ALL {
+                let state = BootState::factory(Some(order));
+                let copies = [board.copy(Some(&state), 1), board.copy(None, 0)];
+                let did = board.run(&copies, LOADABLE, true);
+                assert_eq!(did.booted, Some((order, false)), "{}\n{}", board.name, did.said);
             }
         }
     }

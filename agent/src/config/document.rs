@@ -142,13 +142,17 @@ impl<'a> Section<'a> {
     }
 
     /// The whole number of `key`, between `min` and `max`.
-    pub fn number(&self, key: &str, min: u8, max: u8) -> Result<Option<u8>, DocumentError> {
+    pub fn number<N>(&self, key: &str, min: N, max: N) -> Result<Option<N>, DocumentError>
+    where
+        N: Copy + PartialOrd + TryFrom<u64> + Into<u64>,
+    {
         let Some(value) = self.table.get(key) else { return Ok(None) };
         let line = self.place.line(value.span().start);
         let DeValue::Integer(integer) = value.get_ref() else {
             return Err(self.type_error(key, line, "a whole number", value.get_ref()));
         };
-        let parsed = u8::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let parsed = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let parsed = parsed.and_then(|number| N::try_from(number).ok());
         match parsed.filter(|number| (min..=max).contains(number)) {
             Some(number) => Ok(Some(number)),
             None => Err(DocumentError::Range {
@@ -156,8 +160,8 @@ impl<'a> Section<'a> {
                 line,
                 key: self.full(key),
                 found: integer.as_str().to_owned(),
-                min,
-                max,
+                min: min.into(),
+                max: max.into(),
             }),
         }
     }
@@ -293,9 +297,9 @@ pub enum DocumentError {
         /// What stands there.
         found: String,
         /// The smallest allowed.
-        min: u8,
+        min: u64,
         /// The largest allowed.
-        max: u8,
+        max: u64,
     },
     /// A value that cannot be used.
     #[error("{}:{line}: {key} {problem}", file.display())]

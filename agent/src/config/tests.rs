@@ -4,6 +4,7 @@ use std::fs;
 
 use proptest::prelude::*;
 
+use super::health::{NoChecks, Watchdog};
 use super::*;
 
 const IMAGE: &str = r#"compatible = "acme-gateway"
@@ -69,6 +70,47 @@ tries = 7
     let fw_env = "/etc/fw_env.config".into();
     assert_eq!(config.bootloader, Bootloader::UbootRedundant { fw_env });
     assert_eq!(config.tries, 7);
+}
+
+#[test]
+fn health_has_defaults_and_etc_overrides_them() {
+    let expected = Health {
+        deadline_s: 1800,
+        no_checks: NoChecks::Unhealthy,
+        watchdog: Watchdog::IfThere,
+        watchdog_timeout_s: 60,
+    };
+    assert_eq!(load(IMAGE, None).unwrap().health, expected);
+    let image = format!("{IMAGE}[health]\ndeadline_s = 600\nwatchdog = \"/dev/watchdog1\"\n");
+    let local = "[health]\ndeadline_s = 60\nno_checks = \"healthy\"\nwatchdog_timeout_s = 5\n";
+    let expected = Health {
+        deadline_s: 60,
+        no_checks: NoChecks::Healthy,
+        watchdog: Watchdog::At("/dev/watchdog1".into()),
+        watchdog_timeout_s: 5,
+    };
+    assert_eq!(load(&image, Some(local)).unwrap().health, expected);
+    let none = load(&image, Some("[health]\nwatchdog = \"none\"\n")).unwrap();
+    assert_eq!(none.health.watchdog, Watchdog::None);
+}
+
+#[test]
+fn tries_are_ours_or_greenboots_or_three() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::below(folder.path().to_owned());
+    let put = |file: &str, text: &str| {
+        fs::create_dir_all(root.path(file).parent().unwrap()).unwrap();
+        fs::write(root.path(file), text).unwrap();
+    };
+    let tries = || Config::load(&root).unwrap().tries;
+    put(IMAGE_FILE, IMAGE);
+    for (text, expected) in [("2", 2), ("9", 7), ("0", 1), ("x", 3), ("", 3)] {
+        put("/etc/greenboot/greenboot.conf", &format!("GREENBOOT_MAX_BOOT_ATTEMPTS={text}\n"));
+        assert_eq!(tries(), expected, "{text:?}");
+    }
+    put("/etc/greenboot/greenboot.conf", "GREENBOOT_MAX_BOOT_ATTEMPTS=2\n");
+    put(IMAGE_FILE, &format!("{IMAGE}tries = 5\n"));
+    assert_eq!(tries(), 5);
 }
 
 #[test]
@@ -139,6 +181,26 @@ fn a_mistake_is_named_with_its_line() {
         ("kind = ", "tries = 0\nkind = ", "config.toml:10: bootloader.tries is 0, not 1 to 7"),
         ("kind = ", "polling = 0\nkind = ", "config.toml:10: unknown key bootloader.polling"),
         ("[slot.a]", "slot = 1\n[slot.x]", "config.toml:4: "),
+        (
+            "[slot.a]",
+            "[health]\ndeadline = 9\n[slot.a]",
+            "config.toml:4: unknown key health.deadline, did you mean deadline_s?",
+        ),
+        (
+            "[slot.a]",
+            "[health]\ndeadline_s = 86401\n[slot.a]",
+            "config.toml:4: health.deadline_s is 86401, not 1 to 86400",
+        ),
+        (
+            "[slot.a]",
+            "[health]\nno_checks = \"ok\"\n[slot.a]",
+            "config.toml:4: health.no_checks is not unhealthy or healthy",
+        ),
+        (
+            "[slot.a]",
+            "[health]\nwatchdog = \"watchdog0\"\n[slot.a]",
+            "config.toml:4: health.watchdog is not an absolute path",
+        ),
     ] {
         let found = message(&IMAGE.replace(change, to), None);
         let expected = format!("/usr/lib/gybe/{expected}");

@@ -82,6 +82,14 @@ impl AnyEnvironment {
         self.copies.iter().all(EnvironmentFile::is_absent)
     }
 
+    /// Whether every copy could be written. Nothing is changed.
+    ///
+    /// # Errors
+    /// Why one could not.
+    pub fn check_writable(&self) -> Result<(), EnvironmentFileError> {
+        self.copies.iter().try_for_each(EnvironmentFile::check_writable)
+    }
+
     /// Makes it a factory one.
     ///
     /// # Errors

@@ -52,7 +52,7 @@ impl Slots {
     /// # Errors
     /// [`SlotsError`], whenever there is a doubt.
     pub fn find(root: &Root, config: &Config) -> Result<Self, SlotsError> {
-        let line = read_command_line(root)?;
+        let line = command_line(root)?;
         if !root.is_host() {
             let below = |slot| {
                 let SlotPaths { root: root_path, boot } = config.slot(slot);
@@ -104,7 +104,11 @@ const fn running(slot: Slot, line: CommandLine) -> Running {
     Running { slot, trial: line.trial, loader: line.loader, root_hash: line.root_hash }
 }
 
-fn read_command_line(root: &Root) -> Result<CommandLine, SlotsError> {
+/// What the kernel of the device below `root` was told.
+///
+/// # Errors
+/// When it cannot be read, or says nothing certain.
+pub fn command_line(root: &Root) -> Result<CommandLine, SlotsError> {
     let path = root.path(cmdline::FILE);
     match fs::read(&path) {
         // Arguments of others may be in any encoding; ours are not touched by this.
@@ -118,7 +122,7 @@ fn read_command_line(root: &Root) -> Result<CommandLine, SlotsError> {
 }
 
 /// The devices the running system finally stands on; empty where that cannot be seen.
-fn running_device(sysfs: &Sysfs) -> std::collections::BTreeSet<DeviceNumber> {
+pub(crate) fn running_device(sysfs: &Sysfs) -> std::collections::BTreeSet<DeviceNumber> {
     let seen = ROOTS.iter().filter_map(|path| Some(fs::metadata(path).ok()?.dev()));
     let mapped = MAPPED.iter().filter_map(|path| Some(fs::metadata(path).ok()?.rdev()));
     let mut numbers = seen.chain(mapped).map(DeviceNumber::from_stat);
@@ -127,7 +131,11 @@ fn running_device(sysfs: &Sysfs) -> std::collections::BTreeSet<DeviceNumber> {
 }
 
 /// Where the configured `path` really leads on the disk that runs.
-fn locate(sysfs: &Sysfs, path: &Path, disk: Option<DeviceNumber>) -> Result<PathBuf, SlotsError> {
+pub(crate) fn locate(
+    sysfs: &Sysfs,
+    path: &Path,
+    disk: Option<DeviceNumber>,
+) -> Result<PathBuf, SlotsError> {
     if let Ok(label) = path.strip_prefix(BY_LABEL) {
         let label = unescape(&label.to_string_lossy());
         let mut found = sysfs.labelled(&label);

@@ -32,6 +32,21 @@ pub struct Labelled {
     pub disk: DeviceNumber,
 }
 
+/// A partition as the kernel shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SysPartition {
+    /// Its name below `/dev`.
+    pub name: String,
+    /// Its number.
+    pub number: DeviceNumber,
+    /// The disk it is on.
+    pub disk: DeviceNumber,
+    /// Which partition of that disk it is, counted from 1.
+    pub index: u32,
+    /// Its label, where it has one.
+    pub label: Option<String>,
+}
+
 impl Sysfs {
     /// The view below `folder`, which is `/sys` but in tests.
     #[must_use]
@@ -77,22 +92,46 @@ impl Sysfs {
     /// The partitions with this label, on all disks.
     #[must_use]
     pub fn labelled(&self, label: &str) -> Vec<Labelled> {
-        let devices = entries(&self.folder.join("dev/block"));
-        devices.iter().filter_map(|folder| self.partition(folder, label)).collect()
+        let labelled =
+            self.partitions().into_iter().filter(|it| it.label.as_deref() == Some(label));
+        labelled.map(|it| Labelled { name: it.name, number: it.number, disk: it.disk }).collect()
     }
 
-    fn partition(&self, folder: &Path, label: &str) -> Option<Labelled> {
+    /// All partitions, in the order of their numbers.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<SysPartition> {
+        let devices = entries(&self.folder.join("dev/block"));
+        let mut found: Vec<_> = devices.iter().filter_map(|it| self.partition(it)).collect();
+        found.sort_by_key(|partition| partition.number);
+        found
+    }
+
+    fn partition(&self, folder: &Path) -> Option<SysPartition> {
+        let index = attribute(&folder.join("partition"))?.trim().parse().ok()?;
         let uevent = attribute(&folder.join("uevent"))?;
-        let value = |name: &str| {
-            let mut lines = uevent.lines().filter_map(|line| line.split_once('='));
-            lines.find(|(key, _)| *key == name).map(|(_, value)| value)
-        };
-        if value("PARTNAME") != Some(label) {
-            return None;
-        }
         let number = DeviceNumber::parse(&attribute(&folder.join("dev"))?)?;
-        let name = value("DEVNAME")?.to_owned();
-        Some(Labelled { name, number, disk: self.disk_of(number) })
+        let name = value(&uevent, "DEVNAME")?.to_owned();
+        let label = value(&uevent, "PARTNAME").map(ToOwned::to_owned);
+        Some(SysPartition { name, number, disk: self.disk_of(number), index, label })
+    }
+
+    /// The name below `/dev` of a device, and the length of its logical sectors.
+    #[must_use]
+    pub fn disk(&self, number: DeviceNumber) -> Option<(String, u64)> {
+        let folder = self.device(number);
+        let name = value(&attribute(&folder.join("uevent"))?, "DEVNAME")?.to_owned();
+        let sector_len = attribute(&folder.join("queue/logical_block_size"))?;
+        Some((name, sector_len.trim().parse().ok()?))
+    }
+
+    /// The device that the device mapper calls `name`.
+    #[must_use]
+    pub fn mapped(&self, name: &str) -> Option<DeviceNumber> {
+        let devices = entries(&self.folder.join("dev/block"));
+        let mut mapped = devices.iter().filter(|folder| {
+            attribute(&folder.join("dm/name")).is_some_and(|found| found.trim() == name)
+        });
+        DeviceNumber::parse(&attribute(&mapped.next()?.join("dev"))?)
     }
 
     fn slaves(&self, number: DeviceNumber) -> Vec<DeviceNumber> {
@@ -110,6 +149,12 @@ impl Sysfs {
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     entries.take(DEVICES_MAX).filter_map(|entry| Some(entry.ok()?.path())).collect()
+}
+
+/// The value of a line `NAME=value`.
+fn value<'t>(uevent: &'t str, name: &str) -> Option<&'t str> {
+    let mut lines = uevent.lines().filter_map(|line| line.split_once('='));
+    lines.find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
 fn attribute(file: &Path) -> Option<String> {

@@ -1,19 +1,26 @@
 //! What every verb that writes a slot does: prove a release there, and arm it.
 
+use std::{fs, io};
+
+use gybe_core::digest::Digest;
 use gybe_core::install::Proven;
 use gybe_core::release::Release;
 use gybe_core::slot::Slot;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::cli;
 use crate::device::mounts::Mounts;
 use crate::device::slots::Slots;
 use crate::error::Error;
+use crate::etc;
+use crate::evidence::{Trial, begin_trial};
+use crate::initramfs::AMBIGUOUS;
 use crate::install::{self, Job, Tally};
 use crate::progress::Display;
 use crate::release::{Held, Offer};
+use crate::root::Root;
 use crate::session::{Memory, Session};
-use crate::state::{Armed, DigestText, ReleaseName};
+use crate::state::{Armed, DigestText, ReleaseName, State};
 
 /// When the release is armed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +31,22 @@ pub(super) enum Arm {
     Later,
 }
 
+/// Who wants the release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// A person, who may try anything again.
+    ByHand,
+    /// Nobody: it is what the tracked reference offers.
+    Automatically,
+}
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Order {
     /// The slot that was named.
     pub(super) slot: Option<Slot>,
     pub(super) arm: Arm,
+    pub(super) asked: Asked,
     pub(super) progress: cli::Progress,
 }
 
@@ -50,6 +67,7 @@ pub(super) fn bring(
     offer: &mut Offer,
     order: Order,
 ) -> Result<Brought, Error> {
+    refuse_doubt(&session.root)?;
     let slot = session.slots.inactive(order.slot)?;
     // Asked before anything is looked at: what runs must be kept or given up first.
     session.boot.clear(slot, session.slots.running_slot())?;
@@ -64,26 +82,64 @@ pub(super) fn bring(
     let name = ReleaseName { digest: DigestText(digest), version: manifest.version.to_owned() };
     let waits = !session.boot.is_good(slot) && session.boot.trial.is_none();
     let holds = |held: &Held| held.is_proven() && held.name.digest.0 == digest;
-    let (proven, tally) = if waits && session.held.of(slot).as_ref().is_ok_and(holds) {
-        info!(%slot, release = %digest, "the slot holds the release already");
-        (session.prove(slot, &release)?, None)
-    } else {
-        let (proven, tally) = install(session, slot, offer, &release, order.progress)?;
-        (proven, Some(tally))
+    let held = waits && session.held.of(slot).as_ref().is_ok_and(holds);
+    let (proven, tally) = match held.then(|| session.prove(slot, &release)) {
+        Some(Ok(proven)) => {
+            info!(%slot, release = %digest, "the slot holds the release already");
+            (proven, None)
+        }
+        unproven => {
+            if let Some(Err(cause)) = unproven {
+                warn!(%slot, %cause, "the slot does not hold the release any more");
+            }
+            let (proven, tally) = install(session, slot, offer, &release, order.progress)?;
+            (proven, Some(tally))
+        }
     };
     if order.arm == Arm::Now {
         let from = session.held_running().map(|held| held.name.clone());
         let tries = session.config.tries;
-        let armed = Armed { slot: slot.into(), release: name.clone(), from, tries };
+        let rearmed = times_rearmed(memory.state(), digest, order.asked);
+        if rearmed == 0 {
+            let root_hash = Some(DigestText(manifest.root_hash));
+            let trial = Trial::new(slot, Some(name.clone()), root_hash);
+            if let Err(cause) = begin_trial(&session.root, Trial { from: from.clone(), ..trial }) {
+                warn!(%cause, "there may be no evidence of this trial");
+            }
+        }
+        let armed = Armed { slot: slot.into(), release: name.clone(), from, tries, rearmed };
         memory.update(|state| {
             state.forgive(digest);
+            state.interrupted = None;
             state.armed = Some(armed);
         });
+        if let Err(cause) = etc::forget(&session.root, slot) {
+            warn!(%slot, %cause, "the slot may boot with changes in /etc from before");
+        }
         let running = session.slots.running_slot();
         session.boot = proven.arm(tries, running, &mut session.environment).map_err(Error::arm)?;
         info!(%slot, release = %digest, tries, "armed");
     }
     Ok(Brought { slot, release: name, armed: order.arm == Arm::Now, tally })
+}
+
+/// Refuses to write where it is not certain on which disk: the root was found on several that are
+/// alike, and the environment of another one may be the one that the loader reads.
+fn refuse_doubt(root: &Root) -> Result<(), Error> {
+    match fs::read_to_string(root.path(AMBIGUOUS)) {
+        Ok(disks) => Err(Error::SeveralRoots { partitions: disks.trim().to_owned() }),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(cause) => Err(Error::SeveralRoots { partitions: cause.to_string() }),
+    }
+}
+
+/// How often the release was armed again, this time included. Someone who asks for it begins anew.
+fn times_rearmed(state: &State, release: Digest, asked: Asked) -> u8 {
+    let interrupted = state.interrupted.as_ref().filter(|it| it.release.digest.0 == release);
+    match (asked, interrupted) {
+        (Asked::Automatically, Some(interrupted)) => interrupted.rearmed.saturating_add(1),
+        _ => 0,
+    }
 }
 
 /// What bringing the release into `slot` would be.

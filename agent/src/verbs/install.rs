@@ -1,6 +1,6 @@
 //! `gybe install`: a release by hand.
 
-use super::bring::{Arm, Order, bring};
+use super::bring::{Arm, Asked, Order, bring};
 use super::report;
 use crate::cli::{Exit, Install};
 use crate::error::Error;
@@ -15,7 +15,7 @@ pub(super) fn run(root: &Root, asked: &Install) -> Result<Exit, Error> {
     session.slots.inactive(writing.slot)?;
     let mut offer = Offer::open(&asked.source)?;
     let arm = if writing.no_arm { Arm::Later } else { Arm::Now };
-    let order = Order { slot: writing.slot, arm, progress: writing.progress };
+    let order = Order { slot: writing.slot, arm, asked: Asked::ByHand, progress: writing.progress };
     let brought = bring(&mut session, &mut memory, &mut offer, order)?;
     report::brought(&brought, writing.report);
     Ok(if brought.armed { Exit::RebootNeeded } else { Exit::Done })

@@ -7,7 +7,7 @@ use gybe_oci::Reference;
 use serde::Serialize;
 use tracing::info;
 
-use super::bring::{Arm, Order, bring};
+use super::bring::{Arm, Asked, Order, bring};
 use super::report;
 use crate::cli::{Exit, Switch};
 use crate::error::Error;
@@ -42,7 +42,7 @@ pub(super) fn run(root: &Root, asked: &Switch) -> Result<Exit, Error> {
         }
         return Ok(Exit::Done);
     }
-    let order = Order { slot: None, arm: Arm::Now, progress: asked.progress };
+    let order = Order { slot: None, arm: Arm::Now, asked: Asked::ByHand, progress: asked.progress };
     let brought = bring(&mut session, &mut memory, &mut offer, order)?;
     report::brought(&brought, asked.report);
     if asked.apply {

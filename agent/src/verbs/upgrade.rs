@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::bring::{Arm, Order, bring};
+use super::bring::{Arm, Asked, Order, bring};
 use super::{check, report};
 use crate::cli::{Exit, Report, Upgrade};
 use crate::error::Error;
@@ -43,8 +43,9 @@ pub(super) fn run(root: &Root, asked: &Upgrade) -> Result<Exit, Error> {
             return Ok(Exit::Done);
         }
     }
+    let who = if asked.retry_failed { Asked::ByHand } else { Asked::Automatically };
     let arm = if asked.download_only { Arm::Later } else { Arm::Now };
-    let order = Order { slot: None, arm, progress: asked.progress };
+    let order = Order { slot: None, arm, asked: who, progress: asked.progress };
     let brought = bring(&mut session, &mut memory, &mut offer, order)?;
     report::brought(&brought, asked.report);
     if !brought.armed {

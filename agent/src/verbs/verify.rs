@@ -128,7 +128,7 @@ fn verify_slot(session: &Session, slot: Slot) -> VerifiedSlot {
     let status = SlotStatus::new(Some(session.boot.slot_state(slot)), held);
     let proved = match status.problem {
         Some(why) => Err(why),
-        None => prove_slot(session, slot).map_err(|error| error.to_string()),
+        None => session.prove_held(slot).map(drop).map_err(|error| error.to_string()),
     };
     VerifiedSlot {
         slot: slot.into(),
@@ -137,14 +137,4 @@ fn verify_slot(session: &Session, slot: Slot) -> VerifiedSlot {
         right: proved.is_ok(),
         problem: proved.err(),
     }
-}
-
-/// Reads all of a slot from its medium and compares it with what was signed.
-fn prove_slot(session: &Session, slot: Slot) -> Result<(), Error> {
-    let Ok(held) = session.held.of(slot) else { return Ok(()) };
-    let policy = session.policy_at_rest()?;
-    let refused = |cause| Error::Refused { source_name: format!("slot {slot}"), cause };
-    let release = held.package.open(&policy).map_err(refused)?;
-    session.prove(slot, &release)?;
-    Ok(())
 }

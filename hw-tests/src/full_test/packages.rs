@@ -34,6 +34,7 @@ const FOR_JUDGES: &[&str] = &[
     "flex",
     "gcc-aarch64-linux-gnu",
     "gcc-arm-none-eabi",
+    "gdisk",
     "git",
     "grub-common",
     "grub-efi-amd64-bin",

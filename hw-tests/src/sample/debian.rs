@@ -56,6 +56,11 @@ const UNPIN: &str = r#"rm "$1/etc/apt/preferences.d/kernel""#;
 
 /// Writes the root to `tar`.
 pub(crate) fn root(tar: &Path, root: &Root<'_>) -> Result<(), String> {
+    root_with(tar, root, &[])
+}
+
+/// Writes the root to `tar`, after these hooks of mmdebstrap have changed it.
+pub(crate) fn root_with(tar: &Path, root: &Root<'_>, hooks: &[String]) -> Result<(), String> {
     let mirror = mirror()?;
     let Root { suite, include, age } = *root;
     let mut make = run::command("mmdebstrap");
@@ -75,6 +80,7 @@ pub(crate) fn root(tar: &Path, root: &Root<'_>) -> Result<(), String> {
         make.arg(format!("--setup-hook={PIN_KERNEL}"));
         make.arg(format!("--customize-hook={UNPIN}"));
     }
+    make.args(hooks.iter().map(|hook| format!("--customize-hook={hook}")));
     make.arg(format!("--customize-hook={HOOK}")).arg(suite).arg(tar);
     make.arg(format!("deb {mirror} {suite} main"));
     if matches!(age, Age::Updated) {

@@ -8,8 +8,8 @@ use gybe_core::block::{BLOCK_LEN, Block};
 const SUPERBLOCK_AT: usize = 1024;
 const SUPERBLOCK_LEN: usize = 128;
 
-const MAGIC: u32 = 0xe0f5_e1e2;
-const BLOCK_BITS: u8 = 12;
+pub(super) const MAGIC: u32 = 0xe0f5_e1e2;
+pub(super) const BLOCK_BITS: u8 = 12;
 const _: () = assert!(1 << BLOCK_BITS == BLOCK_LEN);
 
 /// The superblock has a checksum.

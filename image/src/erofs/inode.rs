@@ -13,12 +13,12 @@ use crate::tree::{Device, Kind, NodeId, Tree};
 pub(super) const SLOT_LEN: u64 = 32;
 
 /// Length of an extended inode, the only kind of this layout.
-const INODE_LEN: usize = 64;
-const EXTENDED: u16 = 1;
+pub(super) const INODE_LEN: usize = 64;
+pub(super) const EXTENDED: u16 = 1;
 /// Data lies in whole blocks.
-const FLAT_PLAIN: u16 = 0 << 1;
+pub(super) const FLAT_PLAIN: u16 = 0 << 1;
 /// The last part of the data follows the inode.
-const FLAT_INLINE: u16 = 2 << 1;
+pub(super) const FLAT_INLINE: u16 = 2 << 1;
 
 const XATTR_HEADER_LEN: usize = 12;
 const XATTR_UNIT_LEN: usize = 4;
@@ -27,7 +27,7 @@ const XATTRS_LEN_MAX: usize = XATTR_HEADER_LEN + XATTR_UNIT_LEN * (u16::MAX as u
 const XATTR_NAME_LEN_MAX: usize = u8::MAX as usize;
 const XATTR_VALUE_LEN_MAX: usize = u16::MAX as usize;
 
-const DIRENT_LEN: usize = 12;
+pub(super) const DIRENT_LEN: usize = 12;
 const NAME_LEN_MAX: usize = 255;
 /// `PATH_MAX` without its NUL.
 const SYMLINK_LEN_MAX: usize = 4095;
@@ -86,6 +86,14 @@ pub(super) struct Record {
 pub(super) const fn place(end: u64, len: u64) -> u64 {
     let at = end.next_multiple_of(SLOT_LEN);
     if at % BLOCK_LEN_U64 + len > BLOCK_LEN_U64 { at.next_multiple_of(BLOCK_LEN_U64) } else { at }
+}
+
+/// Length of the extended attributes behind an inode that counts so many units of them.
+pub(super) fn xattrs_len(units: u16) -> usize {
+    match units.checked_sub(1) {
+        Some(units) => XATTR_HEADER_LEN + XATTR_UNIT_LEN * usize::from(units),
+        None => 0,
+    }
 }
 
 /// Emits one inode.

@@ -3,14 +3,12 @@
 use gybe_core::block::BLOCK_LEN;
 
 use super::FatError;
-use super::directory::{ENTRY_LEN, LABEL};
+use super::directory::ENTRY_LEN;
 use super::plan::{FIRST_CLUSTER, Plan, Width};
 
 const SECTOR_LEN_MIN: usize = 512;
 
 const OEM_NAME: [u8; 8] = *b"GYBE    ";
-/// A fixed one: a random one would make each seal another image.
-const VOLUME_ID: u32 = u32::from_le_bytes(*b"GYBE");
 
 const TABLE_COUNT: u8 = 2;
 const MEDIUM_FIXED_DISK: u8 = 0xf8;
@@ -82,8 +80,8 @@ fn boot(plan: &Plan) -> Result<Vec<u8>, FatError> {
         bytes.extend([0; 12]);
     }
     bytes.extend([DRIVE, 0, EXTENDED]);
-    bytes.extend(VOLUME_ID.to_le_bytes());
-    bytes.extend(LABEL);
+    bytes.extend(plan.volume.id.to_le_bytes());
+    bytes.extend(plan.volume.label);
     // U-Boot tells the kinds apart by this text.
     bytes.extend(match plan.width {
         Width::Bits12 => b"FAT12   ",

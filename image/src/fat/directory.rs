@@ -13,9 +13,6 @@ pub(super) const ENTRY_LEN: usize = 32;
 /// Most entries of a directory: 2 MiB of them, less one block.
 const ENTRIES_MAX: usize = 65_536 - BLOCK_LEN / ENTRY_LEN;
 
-/// The volume label.
-pub(super) const LABEL: [u8; 11] = *b"GYBE BOOT  ";
-
 const ATTRIBUTE_DIRECTORY: u8 = 0x10;
 const ATTRIBUTE_ARCHIVE: u8 = 0x20;
 const ATTRIBUTE_LABEL: u8 = 0x08;
@@ -128,7 +125,12 @@ impl Directories {
                 name::Short { name: short, case: 0 }
             };
             if index == 0 {
-                bytes.extend(entry(name::Short { name: LABEL, case: 0 }, ATTRIBUTE_LABEL, 0, 0));
+                bytes.extend(entry(
+                    name::Short { name: plan.volume.label, case: 0 },
+                    ATTRIBUTE_LABEL,
+                    0,
+                    0,
+                ));
             } else {
                 // The root is known as cluster 0 here, wherever it lies.
                 let parent = match directory.parent {

@@ -3,7 +3,7 @@
 use gybe_core::block::{BLOCK_LEN, BLOCK_LEN_U64};
 
 use super::directory::Directories;
-use super::{FatError, File, SectorLen};
+use super::{FatError, File, SectorLen, Volume};
 
 /// The first cluster has this number.
 pub(super) const FIRST_CLUSTER: u32 = 2;
@@ -32,6 +32,7 @@ pub(super) enum Width {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) sector: SectorLen,
+    pub(super) volume: Volume,
     pub(super) width: Width,
     pub(super) reserved_blocks: u32,
     /// Length of each of the two tables.
@@ -52,35 +53,32 @@ impl Plan {
         directories: &Directories,
         files: &[File],
         sector: SectorLen,
+        volume: &Volume,
     ) -> Result<Self, FatError> {
         let directory_blocks: Vec<u64> = directories.block_counts().map(|n| n as u64).collect();
         let file_blocks: Vec<u64> =
             files.iter().map(|file| file.source.len().div_ceil(BLOCK_LEN_U64)).collect();
         let root = directory_blocks.first().copied().unwrap_or(0);
         let all: u64 = directory_blocks.iter().chain(&file_blocks).sum();
-        let (width, needed) = match all.saturating_sub(root) {
-            without_root if without_root <= u64::from(FAT16_FROM - 1 - MARGIN) => {
-                (Width::Bits12, without_root)
-            }
-            without_root if without_root <= u64::from(FAT32_FROM - 1 - MARGIN) => {
-                (Width::Bits16, without_root)
-            }
-            _ => (Width::Bits32, all),
+        let without_root = all.saturating_sub(root);
+        let needed_for = |width| if width == Width::Bits32 { all } else { without_root };
+        let wanted_for = |width| clusters_in(volume.blocks, width, root, sector);
+        // The narrowest that has room for the files, and whose next wider one would be too wide.
+        let fits = |width: Width, wider: Width| {
+            needed_for(width) <= width.most() && wanted_for(wider) < wider.least()
         };
-        let least = match width {
-            Width::Bits12 => 1,
-            Width::Bits16 => FAT16_FROM + MARGIN,
-            Width::Bits32 => FAT32_FROM + MARGIN,
+        let width = if fits(Width::Bits12, Width::Bits16) {
+            Width::Bits12
+        } else if fits(Width::Bits16, Width::Bits32) {
+            Width::Bits16
+        } else {
+            Width::Bits32
         };
-        let clusters = needed.max(u64::from(least));
+        let needed = needed_for(width);
+        let clusters = needed.max(width.least()).max(wanted_for(width).min(width.most()));
         let root_blocks = if width == Width::Bits32 { 0 } else { root };
-        let table_bits = clusters.saturating_add(FIRST_CLUSTER.into()).saturating_mul(width.bits());
-        let table_blocks = table_bits.div_ceil(8 * BLOCK_LEN_U64);
-        let reserved_blocks = match (width, sector) {
-            // The copy of the boot sector is sector 6, its companion 7.
-            (Width::Bits32, SectorLen::B4096) => 8,
-            _ => 1,
-        };
+        let table_blocks = table_blocks(clusters, width);
+        let reserved_blocks = reserved_blocks(width, sector);
         let blocks = clusters
             .saturating_add(table_blocks.saturating_mul(2))
             .saturating_add(root_blocks.saturating_add(reserved_blocks));
@@ -92,6 +90,7 @@ impl Plan {
 
         let mut plan = Self {
             sector,
+            volume: *volume,
             width,
             total_sectors: limited(sectors)?,
             reserved_blocks: limited(reserved_blocks)?,
@@ -165,7 +164,49 @@ impl Plan {
     }
 }
 
+/// Blocks in front of the tables.
+const fn reserved_blocks(width: Width, sector: SectorLen) -> u64 {
+    match (width, sector) {
+        // The copy of the boot sector is sector 6, its companion 7.
+        (Width::Bits32, SectorLen::B4096) => 8,
+        _ => 1,
+    }
+}
+
+/// Length of one table for so many clusters.
+fn table_blocks(clusters: u64, width: Width) -> u64 {
+    let bits = clusters.saturating_add(FIRST_CLUSTER.into()).saturating_mul(width.bits());
+    bits.div_ceil(8 * BLOCK_LEN_U64)
+}
+
+/// How many clusters a file system of `blocks` has room for, with a root directory of `root` blocks.
+fn clusters_in(blocks: u64, width: Width, root: u64, sector: SectorLen) -> u64 {
+    let root = if width == Width::Bits32 { 0 } else { root };
+    let left = blocks.saturating_sub(reserved_blocks(width, sector).saturating_add(root));
+    // A table for all that is left is at most a block too long, which is then not used.
+    left.saturating_sub(table_blocks(left, width).saturating_mul(2))
+}
+
 impl Width {
+    /// Fewest clusters.
+    const fn least(self) -> u64 {
+        match self {
+            Self::Bits12 => 1,
+            Self::Bits16 => (FAT16_FROM + MARGIN) as u64,
+            Self::Bits32 => (FAT32_FROM + MARGIN) as u64,
+        }
+    }
+
+    /// Most clusters.
+    const fn most(self) -> u64 {
+        match self {
+            Self::Bits12 => (FAT16_FROM - 1 - MARGIN) as u64,
+            Self::Bits16 => (FAT32_FROM - 1 - MARGIN) as u64,
+            // Numbers have 28 bits, of which a few mean something else.
+            Self::Bits32 => 0x0fff_fff0,
+        }
+    }
+
     const fn bits(self) -> u64 {
         match self {
             Self::Bits12 => 12,

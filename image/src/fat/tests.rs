@@ -44,7 +44,9 @@ fn every_extent_begins_at_a_block_and_the_first_holds_only_the_boot_sector() {
 fn no_count_of_clusters_is_near_where_programs_differ() {
     let clusters = |blocks: usize| {
         let files = vec![file("a", blocks * BLOCK_LEN)];
-        let plan = Plan::of(&Directories::of(&files).unwrap(), &files, SectorLen::B512).unwrap();
+        let plan =
+            Plan::of(&Directories::of(&files).unwrap(), &files, SectorLen::B512, &Volume::BOOT)
+                .unwrap();
         let blocks_in_front = plan.reserved_blocks + 2 * plan.table_blocks + plan.root_blocks;
         (plan.width, plan.total_sectors / 8 - blocks_in_front, plan.unused)
     };
@@ -57,4 +59,24 @@ fn no_count_of_clusters_is_near_where_programs_differ() {
     // The root directory is a cluster now.
     assert_eq!(clusters(65_509), (Bits32, 65_541, 31));
     assert_eq!(clusters(70_000), (Bits32, 70_001, 0));
+}
+
+#[test]
+fn a_volume_is_as_long_as_its_partition_or_a_little_shorter() {
+    let shape = |blocks: u64, file_blocks: usize| {
+        let files = vec![file("a", file_blocks * BLOCK_LEN)];
+        let volume = Volume { label: *b"GYBE ENV   ", id: 7, blocks };
+        let directories = Directories::of(&files).unwrap();
+        let plan = Plan::of(&directories, &files, SectorLen::B512, &volume).unwrap();
+        (plan.width, u64::from(plan.total_sectors / 8), u64::from(plan.unused))
+    };
+    use plan::Width::{Bits12, Bits16, Bits32};
+    // Room for a few clusters more would make it one that programs take for FAT16.
+    assert_eq!(shape(4096, 1), (Bits12, 1 + 2 * 2 + 1 + 4068, 4067));
+    assert_eq!(shape(2000, 1), (Bits12, 2000, 1995));
+    // Or its tables would have more room than there is.
+    assert_eq!(shape(16_384, 1), (Bits16, 16_384, 16_365));
+    assert_eq!(shape(131_072, 1), (Bits32, 131_070, 130_811));
+    // What the files need it always has.
+    assert_eq!(shape(100, 4069), (Bits16, 1 + 2 * 3 + 1 + 4101, 32));
 }

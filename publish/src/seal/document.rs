@@ -28,7 +28,7 @@ const CHUNK_LEN_MAX: usize = 64 * BLOCK_LEN;
 /// gives the same bytes as long as both are the same.
 const ROOT_LAYOUT: &str = "erofs-v1";
 const BOOT_LAYOUT: &str = "fat-v1";
-const CONVERTER: u32 = 2;
+const CONVERTER: u32 = 3;
 
 /// What is known of a release besides its data.
 pub(super) struct Facts<'a> {

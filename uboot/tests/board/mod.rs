@@ -13,10 +13,36 @@ use gybe_uboot::{FILE_LEN, Image, Stamp};
 
 const HOW: &str = "is missing; run: cargo full-test, which installs it";
 const SECTOR_LEN: usize = 512;
+const PARTITIONS: usize = 5;
+const ENVIRONMENT: usize = 1;
 /// Each partition of the disk is this long; the first begins after as much.
 const PARTITION_LEN: usize = 1 << 20;
 /// Every character that a signed command line may have besides letters and digits.
 const ODD: &str = "odd=!#$%&()*+,-./:;<=>?@[]^_`{|}~";
+
+/// The partition of a slot's boot target; that of its root target follows.
+const fn boot(slot: Slot) -> usize {
+    match slot {
+        Slot::A => 2,
+        Slot::B => 4,
+    }
+}
+
+/// As Linux spells it.
+fn part_uuid(partition: usize) -> String {
+    format!("0123abcd-4567-89ab-cdef-00000000000{partition}")
+}
+
+/// How the script is to find the partitions of the root targets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Root {
+    /// By their numbers.
+    There,
+    /// Not at all: no partition has such a number.
+    Lost,
+    /// The integrator says where they are.
+    Named,
+}
 
 /// The two forms of the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +88,7 @@ pub(crate) struct Board {
     copies_at: [usize; 2],
     /// A copy as the device left its factory: with the board's own variables and none of ours.
     factory: Vec<u8>,
+    root: Root,
 }
 
 /// What a U-Boot did.
@@ -94,15 +121,31 @@ fn succeed(name: &str, arguments: &[&str]) {
 }
 
 /// The script as an integrator of this board would set it; it says what it would start, and stops.
-fn script(kind: Kind) -> String {
+fn script(kind: Kind, root: Root) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("boot.cmd");
-    let script = fs::read_to_string(script).unwrap();
+    let mut script = fs::read_to_string(script).unwrap();
+    let mut set = |from: &str, to: &str| {
+        assert_eq!(script.matches(from).count(), 1, "{from}");
+        script = script.replace(from, to);
+    };
     let word = if kind == Kind::Files { "files" } else { "redundant" };
+    set("gybe_kind=redundant", &format!("gybe_kind={word}"));
+    set("gybe_local=\"\"", "gybe_local=\"local=1\"");
+    set("    booti ", "    printenv bootargs; poweroff; booti ");
+    set("\nreset\n", "\npoweroff\n");
+    for slot in Slot::ALL {
+        let number = boot(slot) + 1;
+        let of = ["data", "hash"].map(|of| format!("systemd.verity_root_{of}=named"));
+        match root {
+            Root::There => {}
+            Root::Lost => set(&format!(":{number}\""), &format!(":2{number}\"")),
+            Root::Named => set(
+                &format!("gybe_args_{slot}=\"\""),
+                &format!("gybe_args_{slot}=\"{}\"", of.join(" ")),
+            ),
+        }
+    }
     script
-        .replace("gybe_kind=redundant", &format!("gybe_kind={word}"))
-        .replace("\"mmc 0:", "\"virtio 0:")
-        .replace("    booti ", "    printenv bootargs; poweroff; booti ")
-        .replace("\nreset\n", "\npoweroff\n")
 }
 
 /// What lies in a slot's boot target.
@@ -133,8 +176,14 @@ impl Board {
         assert_eq!(board.kind.parse(&first).value("bootdelay"), Some("0"), "{}", did.said);
         assert_eq!(board.kind.parse(&second).value("bootdelay"), Some("0"), "{}", did.said);
         board.factory = first;
-        board.put_script(&script(board.kind));
+        board.find_root(Root::There);
         board
+    }
+
+    /// Sets how the script is to find the root targets.
+    pub(crate) fn find_root(&mut self, root: Root) {
+        self.put_script(&script(self.kind, root));
+        self.root = root;
     }
 
     fn new(name: &'static str, kind: Kind) -> Self {
@@ -143,13 +192,15 @@ impl Board {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let disk = path("disk.img");
-        fs::write(&disk, vec![0; 5 * PARTITION_LEN]).unwrap();
+        fs::write(&disk, vec![0; (PARTITIONS + 2) * PARTITION_LEN]).unwrap();
         let start = |index: usize| index * PARTITION_LEN / SECTOR_LEN;
-        let sizes = (1..=3).map(|index| format!("start={}, size={}\n", start(index), start(1)));
+        let sizes = (1..=PARTITIONS).map(|index| {
+            format!("start={}, size={}, uuid={}\n", start(index), start(1), part_uuid(index))
+        });
         let table = path("table");
         fs::write(&table, format!("label: gpt\n{}", sizes.collect::<String>())).unwrap();
         succeed("sh", &["-c", &format!("sfdisk --quiet {disk} < {table}")]);
-        for index in 1..=3 {
+        for index in [ENVIRONMENT, boot(Slot::A), boot(Slot::B)] {
             let (offset, blocks) = (start(index).to_string(), (PARTITION_LEN / 1024).to_string());
             succeed("mkfs.vfat", &["--offset", &offset, "-s", "1", &disk, &blocks]);
         }
@@ -164,9 +215,10 @@ impl Board {
             Kind::Redundant => ["uboot.env", "uboot-redund.env"],
         };
         for (mark, name) in marks.iter().zip(names) {
-            copy(1, name, mark);
+            copy(ENVIRONMENT, name, mark);
         }
-        for (index, slot) in [(2, Slot::A), (3, Slot::B)] {
+        for slot in Slot::ALL {
+            let index = boot(slot);
             let [kernel, initrd] = ["vmlinuz", "initrd.img"].map(|name| {
                 let content = content(slot, name).into_bytes();
                 copy(index, name, &content);
@@ -182,8 +234,9 @@ impl Board {
         let bytes = fs::read(&disk).unwrap();
         let copies_at = marks.each_ref().map(|mark| position(&bytes, mark));
         let factory = vec![0; kind.copy_len()];
-        let mut board = Self { name, kind, u_boot, folder, bytes, copies_at, factory };
-        board.put_script(&script(kind));
+        let root = Root::There;
+        let mut board = Self { name, kind, u_boot, folder, bytes, copies_at, factory, root };
+        board.find_root(root);
         board
     }
 
@@ -233,9 +286,9 @@ impl Board {
         for (at, copy) in self.copies_at.iter().zip(copies) {
             bytes[*at..][..copy.len()].copy_from_slice(copy);
         }
-        for (slot, index) in [(Slot::A, 2), (Slot::B, 3)] {
+        for slot in Slot::ALL {
             if !loadable.of(slot) {
-                bytes[index * PARTITION_LEN..][..4096].fill(0);
+                bytes[boot(slot) * PARTITION_LEN..][..4096].fill(0);
             }
         }
         let disk = self.path("disk.img");
@@ -261,9 +314,16 @@ impl Board {
         let booted = said.lines().find_map(|line| line.strip_prefix("bootargs=")).map(|line| {
             let slot = if line.contains("gybe.slot=b") { Slot::B } else { Slot::A };
             let trial = if line.contains("gybe.trial=1") { " gybe.trial=1" } else { "" };
-            let expected =
-                format!("quiet {ODD} roothash={slot}0 gybe.slot={slot}{trial} gybe.loader=1 ");
-            assert!(line.starts_with(&expected), "{line}");
+            let device = match self.root {
+                Root::There => format!("PARTUUID={}", part_uuid(boot(slot) + 1)),
+                Root::Lost => format!("PARTLABEL=root_{slot}"),
+                Root::Named => "named".to_owned(),
+            };
+            let expected = format!(
+                "quiet {ODD} roothash={slot}0 gybe.slot={slot}{trial} gybe.loader=1 \
+                 systemd.verity_root_data={device} systemd.verity_root_hash={device} local=1"
+            );
+            assert_eq!(line, expected);
             (slot, !trial.is_empty())
         });
         Did { booted, copies: self.copies(&fs::read(&disk).unwrap()), said }
@@ -273,8 +333,8 @@ impl Board {
     /// starts it by itself, asks for none.
     fn converse(&self, child: &mut Child) -> String {
         let asks = b"stop autoboot";
-        let starts =
-            "\nvirtio scan; load virtio 0:1 ${scriptaddr} boot.scr; source ${scriptaddr}\n";
+        let starts = "\nsetenv devtype virtio; setenv devnum 0; virtio scan\n\
+            load virtio 0:1 ${scriptaddr} boot.scr; source ${scriptaddr}\n";
         let mut keyboard = child.stdin.take().filter(|_| self.kind == Kind::Files);
         let mut screen = child.stdout.take().unwrap();
         let (mut said, mut chunk) = (vec![], [0; 4096]);

@@ -40,6 +40,29 @@ impl EnvironmentFile {
         self.path.try_exists().is_ok_and(|exists| !exists)
     }
 
+    /// Whether it could be written: it is opened for that, its file system made writable for the moment
+    /// if need be, and nothing is changed.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_writable(&self) -> Result<(), EnvironmentFileError> {
+        let opened = self.writable();
+        opened.map(drop).map_err(self.error("write"))
+    }
+
+    /// Opens it for writing. Of the two the file must be dropped first: a file system with a file that is
+    /// open for writing stays writable.
+    fn writable(&self) -> io::Result<(File, Option<Writable>)> {
+        match self.open_for_writing() {
+            Ok(file) => Ok((file, None)),
+            Err(cause) if cause.kind() == io::ErrorKind::ReadOnlyFilesystem && self.may_remount => {
+                let writable = Writable::remount(&self.path)?;
+                Ok((self.open_for_writing()?, Some(writable)))
+            }
+            Err(cause) => Err(cause),
+        }
+    }
+
     fn error(&self, doing: &'static str) -> impl Fn(io::Error) -> EnvironmentFileError {
         let path = self.path.clone();
         move |cause| EnvironmentFileError { doing, path: path.clone(), cause: Arc::new(cause) }
@@ -85,15 +108,7 @@ impl EnvFile for EnvironmentFile {
     }
 
     fn write(&mut self, content: &[u8]) -> Result<(), EnvironmentFileError> {
-        let writable = match self.open_for_writing() {
-            Ok(file) => Ok((file, None)),
-            Err(cause) if cause.kind() == io::ErrorKind::ReadOnlyFilesystem && self.may_remount => {
-                Writable::remount(&self.path)
-                    .and_then(|writable| Ok((self.open_for_writing()?, Some(writable))))
-            }
-            Err(cause) => Err(cause),
-        };
-        let written = writable.and_then(|(file, writable)| {
+        let written = self.writable().and_then(|(file, writable)| {
             let written = self.write_open(&file, content);
             // The file must be closed before its file system can be read-only again.
             drop(file);

@@ -4,8 +4,10 @@
 
 use gybe_core::trailer::{Signature, Signatures};
 use gybe_core::trust::{CANDIDATES_MAX, Candidate, SIGNATURE_LEN_MAX};
-use gybe_oci::{Descriptor, Layout, Manifest};
 use tracing::debug;
+
+use crate::layout::Layout;
+use crate::manifest::{Descriptor, Manifest};
 
 const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const SIMPLE_SIGNATURE: &str = "dev.cosignproject.cosign/signature";
@@ -57,8 +59,9 @@ impl Document {
         }
     }
 
-    /// The documents in a trailer, and the index that they may be over.
-    pub(super) fn from_trailer(part: &[u8]) -> (Vec<Self>, Option<Vec<u8>>) {
+    /// The documents in the signatures part of a trailer, and the index that they may be over.
+    #[must_use]
+    pub fn from_trailer(part: &[u8]) -> (Vec<Self>, Option<Vec<u8>>) {
         let mut index = None;
         let documents = Signatures::new(part).filter_map(|signature| match signature {
             Signature::Simple { payload, signature } => {
@@ -77,7 +80,7 @@ impl Document {
 
     /// The documents that a signature's `manifest` names, at most `room`. What cannot be read is
     /// passed over: a signature that cannot be read is one that is not there.
-    pub(super) fn from_manifest(layout: &Layout, manifest: &[u8], room: usize) -> Vec<Self> {
+    pub(crate) fn from_manifest(layout: &Layout, manifest: &[u8], room: usize) -> Vec<Self> {
         let Ok(manifest) = Manifest::parse(manifest) else { return Vec::new() };
         let documents = manifest.layers.iter().filter_map(|layer| Self::from_layer(layout, layer));
         documents.take(room).collect()

@@ -1,8 +1,9 @@
-//! What the state file survives.
+//! What a file of two areas survives, by the example of the state.
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::state::{AREA_LEN, FILE, State, StateError, StateFile, read};
 
 fn device() -> (tempfile::TempDir, Root) {
     let folder = tempfile::tempdir().unwrap();
@@ -34,7 +35,7 @@ fn what_is_stored_is_read_by_the_next_program() {
 fn two_programs_do_not_update_one_device() {
     let (_folder, root) = device();
     let file = StateFile::open(&root).unwrap();
-    assert!(matches!(StateFile::open(&root), Err(StateError::Held { .. })));
+    assert!(matches!(StateFile::open(&root), Err(StateError::File(FileError::Held { .. }))));
     assert_eq!(read(&root).unwrap(), State::default());
     drop(file);
     assert!(StateFile::open(&root).is_ok());
@@ -82,10 +83,10 @@ fn what_is_too_long_is_refused_with_both_numbers() {
 proptest! {
     #[test]
     fn any_bytes_are_some_state_or_none(mut content in prop::collection::vec(any::<u8>(), 0..200)) {
-        decode(&content);
+        decode::<State>(&content);
         let mut whole = encode(&tracking("oci:/x"), 7).unwrap();
         let len = content.len();
         whole[..len].swap_with_slice(&mut content);
-        decode(&whole);
+        decode::<State>(&whole);
     }
 }

@@ -1,0 +1,172 @@
+//! Environments that cannot be written, are damaged, or are gone.
+
+use super::{health::last_fallback, update::expect_state};
+use crate::hw::{
+    case::{BOTH, Case, Set, ensure},
+    machine::{Arch, Plugged, Start},
+    rig::{ENVIRONMENT, Rig},
+    trouble::Trouble,
+};
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "environment-not-writable",
+        claim: "where a try cannot be counted nothing is tried, and no try is lost",
+        set: Set::Every,
+        on: BOTH,
+        start: Start::Written,
+        run: environment_not_writable,
+    },
+    Case {
+        name: "environment-one-copy-damaged",
+        claim: "with one copy of the environment damaged a Good slot boots",
+        set: Set::Every,
+        on: BOTH,
+        start: Start::Written,
+        run: one_copy_damaged,
+    },
+    Case {
+        name: "environment-both-copies-damaged",
+        claim: "with both copies damaged a whole slot boots",
+        set: Set::Full,
+        on: BOTH,
+        start: Start::Written,
+        run: both_copies_damaged,
+    },
+    Case {
+        name: "environment-emptied",
+        claim: "with both copies emptied a whole slot boots",
+        set: Set::Every,
+        on: BOTH,
+        start: Start::Written,
+        run: emptied,
+    },
+    Case {
+        name: "environment-lost-during-install",
+        claim: "a half-written slot never boots, even without an environment",
+        set: Set::Every,
+        on: BOTH,
+        start: Start::Factory,
+        run: lost_during_install,
+    },
+];
+
+/// The files of the environment, the one that is written first in front.
+fn files(arch: Arch) -> [&'static str; 2] {
+    match arch {
+        Arch::X86_64 => ["grubenv", "grubenv.safe"],
+        Arch::Aarch64 => ["gybe.env", "gybe2.env"],
+    }
+}
+
+/// Does `change` where the environment lies.
+fn change(rig: &mut Rig, change: &str) -> Result<(), Trouble> {
+    rig.must(&format!(
+        "mount -o remount,rw {ENVIRONMENT} && cd {ENVIRONMENT} && {{ {change}; }}; \
+         cd / && sync && mount -o remount,ro {ENVIRONMENT}"
+    ))?;
+    Ok(())
+}
+
+/// Fills files of the environment with bytes that mean nothing, in place.
+fn damage(files: &[&str]) -> String {
+    let each = |file: &&str| {
+        format!(
+            "tr '\\000-\\377' 'Z' < {file} > /tmp/z && dd if=/tmp/z of={file} conv=notrunc 2> /dev/null"
+        )
+    };
+    files.iter().map(each).collect::<Vec<_>>().join(" && ")
+}
+
+fn start_and_arm(rig: &mut Rig) -> Result<(), Trouble> {
+    rig.plugged = Plugged { stick: true, ..Plugged::default() };
+    rig.power_on()?;
+    rig.expect_up("1", "a", false)?;
+    rig.health_done()?;
+    rig.install("v2")?;
+    expect_state(rig, "b", "trial")
+}
+
+fn environment_not_writable(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+    start_and_arm(rig)?;
+    rig.power_off()?;
+    rig.plugged.read_only = true;
+    for _ in 0..2 {
+        rig.power_on()?;
+        rig.expect_up("1", "a", false)?;
+        rig.cut_power()?;
+    }
+    rig.plugged.read_only = false;
+    rig.power_on()?;
+    rig.expect_up("2", "b", true)?;
+    rig.health_done()?;
+    expect_state(rig, "b", "good")?;
+    Ok(String::new())
+}
+
+fn one_copy_damaged(rig: &mut Rig, arch: Arch) -> Result<String, Trouble> {
+    // What is armed is stored in one copy only: without it nothing is tried. The other copy is
+    // damaged in the second round, which changes nothing.
+    let mut tried = Vec::new();
+    for file in files(arch) {
+        start_and_arm(rig)?;
+        change(rig, &damage(&[file]))?;
+        rig.reboot()?;
+        let up = rig.up()?;
+        ensure((up.release == "2") == up.trial && up.state_kept, || format!("{up:?}"))?;
+        rig.health_done()?;
+        tried.push(format!("without {file} release {} boots", up.release));
+        rig.power_off()?;
+        rig.load(Start::Written)?;
+    }
+    let boots = |release: &str| tried.iter().filter(|text| text.contains(release)).count();
+    ensure(boots("release 1") == 1 && boots("release 2") == 1, || tried.join(", "))?;
+    Ok(tried.join(", "))
+}
+
+fn both_copies_damaged(rig: &mut Rig, arch: Arch) -> Result<String, Trouble> {
+    start_and_arm(rig)?;
+    change(rig, &damage(&files(arch)))?;
+    rig.reboot()?;
+    rig.expect_up("1", "a", false)?;
+    rig.health_done()?;
+    let status = rig.run("gybe status")?;
+    Ok(status
+        .text
+        .lines()
+        .find(|line| line.contains("environment"))
+        .unwrap_or("")
+        .trim()
+        .to_owned())
+}
+
+fn emptied(rig: &mut Rig, arch: Arch) -> Result<String, Trouble> {
+    start_and_arm(rig)?;
+    let [first, second] = files(arch);
+    change(rig, &format!(": > {first}; : > {second}"))?;
+    rig.reboot()?;
+    rig.expect_up("1", "a", false)?;
+    rig.health_done()?;
+    Ok(String::new())
+}
+
+fn lost_during_install(rig: &mut Rig, arch: Arch) -> Result<String, Trouble> {
+    rig.plugged = Plugged { stick: true, ..Plugged::default() };
+    rig.power_on()?;
+    rig.expect_up("1", "a", false)?;
+    rig.health_done()?;
+    rig.mount_stick()?;
+    rig.must(
+        "gybe install oci:/tmp/stick:v2 --progress=json > /tmp/progress 2>&1 & \
+         until grep -q '\"fetch\\|\"copy' /tmp/progress; do usleep 100000; done; sleep 1; \
+         killall -9 gybe; wait; true",
+    )?;
+    change(rig, &damage(&files(arch)))?;
+    for _ in 0..2 {
+        rig.reboot()?;
+        rig.expect_up("1", "a", false)?;
+        rig.health_done()?;
+    }
+    ensure(last_fallback(rig).is_err(), || "a fallback is told that never was".to_owned())?;
+    Ok(String::new())
+}

@@ -1,0 +1,144 @@
+//! Updates that go well, are interrupted, or are taken back.
+
+use serde_json::Value;
+
+use crate::hw::{
+    case::{BOTH, Case, Set, ensure},
+    machine::{Arch, Model, Plugged, Start},
+    rig::Rig,
+    trouble::Trouble,
+};
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "update-and-commit",
+        claim: "the guest updates itself from a stick, proves the release and keeps it",
+        set: Set::Every,
+        on: BOTH,
+        start: Start::Factory,
+        run: update_and_commit,
+    },
+    Case {
+        name: "update-and-commit-uefi",
+        claim: "the same, started by UEFI",
+        set: Set::Every,
+        on: &[Model::UEFI],
+        start: Start::Factory,
+        run: update_and_commit,
+    },
+    Case {
+        name: "update-back-into-a",
+        claim: "the next update goes into slot A",
+        set: Set::Every,
+        on: BOTH,
+        start: Start::BothGood,
+        run: update_back_into_a,
+    },
+    Case {
+        name: "rollback-by-hand",
+        claim: "`gybe rollback` boots the other slot",
+        set: Set::Every,
+        on: BOTH,
+        start: Start::BothGood,
+        run: rollback_by_hand,
+    },
+    Case {
+        name: "install-killed-and-resumed",
+        claim: "an install that was killed goes on with what it had written",
+        set: Set::Every,
+        on: BOTH,
+        start: Start::Factory,
+        run: install_killed_and_resumed,
+    },
+];
+
+/// What a slot is, as `gybe status` says it.
+pub(super) fn slot_state(rig: &mut Rig, slot: &str) -> Result<String, Trouble> {
+    let status = rig.json("gybe status --json")?;
+    let state = status.get(slot).and_then(|slot| slot.get("state")).and_then(Value::as_str);
+    Ok(state.unwrap_or("not said").to_owned())
+}
+
+pub(super) fn expect_state(rig: &mut Rig, slot: &str, expected: &str) -> Result<(), Trouble> {
+    let found = slot_state(rig, slot)?;
+    ensure(found == expected, || format!("slot {slot} is {found}, expected {expected}"))
+}
+
+pub(super) fn update_and_commit(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+    rig.plugged = Plugged { stick: true, ..Plugged::default() };
+    rig.power_on()?;
+    rig.expect_up("1", "a", false)?;
+    rig.health_done()?;
+    expect_state(rig, "a", "good")?;
+    expect_state(rig, "b", "unbootable")?;
+    rig.install("v2")?;
+    expect_state(rig, "b", "trial")?;
+    rig.reboot()?;
+    rig.expect_up("2", "b", true)?;
+    rig.see("guest: green", 60)?;
+    rig.health_done()?;
+    expect_state(rig, "b", "good")?;
+    expect_state(rig, "a", "good")?;
+    rig.must("gybe verify --slots")?;
+    rig.reboot()?;
+    rig.expect_up("2", "b", false)?;
+    rig.health_done()?;
+    Ok(String::new())
+}
+
+fn update_back_into_a(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+    rig.plugged = Plugged { stick: true, ..Plugged::default() };
+    rig.power_on()?;
+    rig.expect_up("2", "b", false)?;
+    rig.health_done()?;
+    rig.install("v3")?;
+    rig.reboot()?;
+    rig.expect_up("3", "a", true)?;
+    rig.health_done()?;
+    expect_state(rig, "a", "good")?;
+    rig.reboot()?;
+    rig.expect_up("3", "a", false)?;
+    Ok(String::new())
+}
+
+fn rollback_by_hand(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+    rig.power_on()?;
+    rig.expect_up("2", "b", false)?;
+    rig.health_done()?;
+    rig.must("gybe rollback")?;
+    rig.reboot()?;
+    rig.expect_up("1", "a", false)?;
+    rig.health_done()?;
+    expect_state(rig, "b", "good")?;
+    Ok(String::new())
+}
+
+fn install_killed_and_resumed(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+    rig.plugged = Plugged { stick: true, ..Plugged::default() };
+    rig.power_on()?;
+    rig.expect_up("1", "a", false)?;
+    rig.health_done()?;
+    rig.mount_stick()?;
+    // Killed when it has written something, and long before it has written everything.
+    rig.must(
+        "gybe install oci:/tmp/stick:v2 --progress=json > /tmp/progress 2>&1 & \
+         until grep -q '\"fetch\\|\"copy' /tmp/progress; do usleep 100000; done; sleep 2; \
+         killall -9 gybe; wait; true",
+    )?;
+    expect_state(rig, "b", "unbootable")?;
+    rig.reboot()?;
+    rig.expect_up("1", "a", false)?;
+    rig.health_done()?;
+    rig.mount_stick()?;
+    let report = rig.json("gybe install oci:/tmp/stick:v2 --json")?;
+    let cost = |name: &str| {
+        report.get("cost").and_then(|cost| cost.get(name)).and_then(Value::as_u64).unwrap_or(0)
+    };
+    let (skipped, total) = (cost("skipped_bytes"), cost("total_bytes"));
+    ensure(skipped > 0, || format!("nothing of {total} bytes was there already: {report}"))?;
+    rig.reboot()?;
+    rig.expect_up("2", "b", true)?;
+    rig.health_done()?;
+    expect_state(rig, "b", "good")?;
+    Ok(format!("{skipped} of {total} bytes were there already"))
+}

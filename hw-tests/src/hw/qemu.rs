@@ -1,0 +1,212 @@
+//! QEMU as a machine: real loaders and real kernels on an emulated processor.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use super::{
+    console::Console,
+    machine::{Arch, Firmware, Loaded, Machine, Model, Plugged, Start},
+    trouble::Trouble,
+};
+use crate::{run, tree};
+
+/// Memory of the guest in MiB: OVMF of Debian 13 with GRUB 2.06 needs more than 256.
+const MEMORY_MIB: &str = "512";
+/// How long QEMU may take to answer on its control socket.
+const QMP_LIMIT: Duration = Duration::from_secs(20);
+
+/// The disks that machines of one architecture begin with.
+#[derive(Clone, Debug)]
+pub(crate) struct Disks {
+    /// The factory image.
+    pub(crate) factory: PathBuf,
+    /// A disk in the state [`Start::Written`], once it was made.
+    pub(crate) written: Option<PathBuf>,
+    /// A disk in the state [`Start::BothGood`], once it was made.
+    pub(crate) both_good: Option<PathBuf>,
+    /// The stick with every release.
+    pub(crate) stick: PathBuf,
+}
+
+/// A machine that is emulated.
+pub(crate) struct Qemu {
+    model: Model,
+    disks: Disks,
+    /// Everything that this machine writes lies here.
+    folder: PathBuf,
+    child: Option<Child>,
+}
+
+impl Qemu {
+    /// A machine without power, which keeps its disk and its log in `folder`.
+    pub(crate) fn new(model: Model, disks: &Disks, folder: &Path) -> Result<Self, Trouble> {
+        fs::create_dir_all(folder)?;
+        let log = folder.join("console.log");
+        if log.exists() {
+            fs::remove_file(log)?;
+        }
+        let (disks, folder) = (disks.clone(), folder.to_owned());
+        Ok(Self { model, disks, folder, child: None })
+    }
+
+    /// The disk of this machine.
+    pub(crate) fn disk(&self) -> PathBuf {
+        self.folder.join("disk.qcow2")
+    }
+
+    fn twin(&self) -> PathBuf {
+        self.folder.join("twin.qcow2")
+    }
+
+    fn control(&self) -> PathBuf {
+        // The path of a socket has at most 107 bytes, and folders may be deep.
+        let name = self.folder.to_string_lossy().replace('/', "-");
+        let tail = name.get(name.len().saturating_sub(60)..).unwrap_or(&name);
+        std::env::temp_dir().join(format!("gybe-hw-{}{tail}", std::process::id()))
+    }
+
+    fn command(&self, plugged: Plugged) -> std::process::Command {
+        let program = match self.model.arch {
+            Arch::X86_64 => "qemu-system-x86_64",
+            Arch::Aarch64 => "qemu-system-aarch64",
+        };
+        let mut qemu = run::command(program);
+        qemu.args(["-accel", "tcg,thread=multi", "-m", MEMORY_MIB, "-display", "none"]);
+        qemu.args(["-serial", "stdio", "-monitor", "none", "-nic", "none", "-no-user-config"]);
+        qemu.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
+        qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", self.control().display()));
+        match self.model.arch {
+            Arch::X86_64 => qemu.args(["-M", "q35", "-cpu", "max"]),
+            Arch::Aarch64 => qemu.args(["-M", "virt", "-cpu", "cortex-a57"]),
+        };
+        let machines = tree::tools().join("machines");
+        match self.model.firmware {
+            Firmware::Bios => {}
+            Firmware::Uefi => {
+                let ovmf = machines.join("ovmf");
+                let part = |name: &str, how: &str| {
+                    format!("if=pflash,format=raw,{how},file={}", ovmf.join(name).display())
+                };
+                qemu.arg("-drive").arg(part("OVMF_CODE_4M.fd", "readonly=on"));
+                qemu.arg("-drive").arg(part("OVMF_VARS_4M.fd", "snapshot=on"));
+            }
+            Firmware::UBoot => {
+                qemu.arg("-bios").arg(machines.join("u-boot/2025.01/u-boot.bin"));
+            }
+        }
+        let how = if plugged.read_only { "on" } else { "off" };
+        let mut drive = |path: &Path, format: &str, read_only: &str, id: &str| {
+            // Nothing is lost when QEMU is killed: the host keeps what was written.
+            qemu.arg("-drive").arg(format!(
+                "if=none,id={id},format={format},readonly={read_only},cache=unsafe,file={}",
+                path.display()
+            ));
+            // The firmware looks at the disk first.
+            let first = if id == "disk" { ",bootindex=1" } else { "" };
+            qemu.arg("-device").arg(format!("virtio-blk-pci,drive={id}{first}"));
+        };
+        drive(&self.disk(), "qcow2", how, "disk");
+        if plugged.stick {
+            drive(&self.disks.stick, "raw", "on", "stick");
+        }
+        if plugged.twin {
+            drive(&self.twin(), "qcow2", "off", "twin");
+        }
+        qemu
+    }
+
+    /// A disk of its own over `base`, which stays as it is.
+    fn overlay(base: &Path, disk: &Path) -> Result<(), Trouble> {
+        let format = if base.extension().is_some_and(|end| end == "raw") { "raw" } else { "qcow2" };
+        let mut make = run::command("qemu-img");
+        make.args(["create", "-q", "-f", "qcow2", "-F", format, "-b"]).arg(base).arg(disk);
+        let output = make.output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(Trouble::harness(format!("{}: {why}", run::shown(&make))))
+    }
+}
+
+impl Machine for Qemu {
+    fn load(&mut self, start: Start) -> Result<Loaded, Trouble> {
+        let wanted = match start {
+            Start::Factory => Some(&self.disks.factory),
+            Start::Written => self.disks.written.as_ref(),
+            Start::BothGood => self.disks.both_good.as_ref(),
+        };
+        Self::overlay(wanted.unwrap_or(&self.disks.factory), &self.disk())?;
+        Ok(if wanted.is_some() { Loaded::AsAsked } else { Loaded::Factory })
+    }
+
+    fn power_on(&mut self, plugged: Plugged) -> Result<Console, Trouble> {
+        self.cut_power()?;
+        if plugged.twin && !self.twin().exists() {
+            Self::overlay(&self.disks.factory, &self.twin())?;
+        }
+        let errors =
+            OpenOptions::new().create(true).append(true).open(self.folder.join("qemu.log"))?;
+        let mut command = self.command(plugged);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
+        let child = command.spawn();
+        let child = child
+            .map_err(|cause| Trouble::harness(format!("{}: {cause}", run::shown(&command))))?;
+        let child = self.child.insert(child);
+        let (Some(output), Some(input)) = (child.stdout.take(), child.stdin.take()) else {
+            return Err(Trouble::harness("QEMU has no console"));
+        };
+        let log =
+            OpenOptions::new().create(true).append(true).open(self.folder.join("console.log"))?;
+        Ok(Console::new(output, input, log))
+    }
+
+    fn cut_power(&mut self) -> Result<(), Trouble> {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself: a guest can switch its machine off.
+            drop(child.kill());
+            child.wait()?;
+            drop(fs::remove_file(self.control()));
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self) -> Result<(), Trouble> {
+        let socket = UnixStream::connect(self.control())
+            .map_err(|cause| Trouble::harness(format!("QEMU's control socket: {cause}")))?;
+        socket.set_read_timeout(Some(QMP_LIMIT))?;
+        let mut answers = BufReader::new(socket.try_clone()?).lines();
+        let mut asked = socket;
+        // The greeting, then one answer for each command; events may come between.
+        answers.next().transpose()?;
+        for command in ["qmp_capabilities", "system_reset"] {
+            writeln!(asked, "{{\"execute\":\"{command}\"}}")?;
+            loop {
+                let answer = answers.next().transpose()?.unwrap_or_default();
+                if answer.contains("\"return\"") {
+                    break;
+                }
+                if answer.is_empty() || answer.contains("\"error\"") {
+                    return Err(Trouble::harness(format!("QEMU, {command}: {answer}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn slowness(&self) -> u32 {
+        4
+    }
+}
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        drop(self.cut_power());
+    }
+}

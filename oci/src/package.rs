@@ -1,0 +1,96 @@
+//! The bytes of a release that decide whether it is believed, and what a policy says of them.
+
+use gybe_core::digest::Digest;
+use gybe_core::release::{Release, ReleaseError};
+use gybe_core::trust::{ChainError, Policy, SCRATCH_LEN, Verifier};
+
+use crate::document::Document;
+
+/// The bytes of a release that decide whether it is believed. Until then they are a stranger's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Package {
+    /// The manifest's bytes.
+    pub manifest: Vec<u8>,
+    /// The digest under which the manifest was found.
+    pub digest: Digest,
+    /// The configuration's bytes.
+    pub config: Vec<u8>,
+    /// What may be signatures.
+    pub documents: Vec<Document>,
+    /// The index that led to the manifest: it may be what was signed.
+    pub index: Option<Vec<u8>>,
+}
+
+impl Package {
+    /// Opens the release, if `policy` lets it pass.
+    ///
+    /// # Errors
+    /// [`Refusal`] says why not.
+    pub fn open(&self, policy: &Policy<'_>) -> Result<Release<'_>, Refusal> {
+        let mut verifier = self.verifier(policy, self.index.as_deref())?;
+        let mut scratch = vec![0; SCRATCH_LEN];
+        for document in &self.documents {
+            // Why one does not count is kept by the verifier, and said at the end if it matters.
+            if let Ok(accepted) = verifier.offer(document.candidate(), &mut scratch) {
+                tracing::debug!(key = accepted.key.name(), "signature counts");
+            }
+        }
+        let manifest = verifier.finish(&self.manifest);
+        let manifest = manifest.map_err(|cause| Refusal::Policy { why: cause.to_string() })?;
+        Ok(Release::open(manifest, &self.config)?)
+    }
+
+    /// Lets go of what does not help the release to pass, so that strangers' documents take no room
+    /// in a slot. What is left passes just as well.
+    ///
+    /// # Errors
+    /// [`Refusal`], when it does not pass at all.
+    pub fn settle(&mut self, policy: &Policy<'_>) -> Result<(), Refusal> {
+        if self.index.is_some() {
+            let index = self.index.take();
+            if self.open(policy).is_err() {
+                self.index = index;
+            }
+        }
+        self.open(policy)?;
+        let mut scratch = vec![0; SCRATCH_LEN];
+        let counts: Vec<bool> = {
+            let mut verifier = self.verifier(policy, self.index.as_deref())?;
+            let offered = self.documents.iter();
+            offered.map(|it| verifier.offer(it.candidate(), &mut scratch).is_ok()).collect()
+        };
+        let mut counts = counts.into_iter();
+        self.documents.retain(|_| counts.next().unwrap_or(true));
+        Ok(())
+    }
+
+    fn verifier<'p>(
+        &self,
+        policy: &'p Policy<'p>,
+        index: Option<&[u8]>,
+    ) -> Result<Verifier<'p>, Refusal> {
+        let verifier = Verifier::new(policy, self.digest);
+        Ok(match index {
+            Some(index) => verifier.with_index(index)?,
+            None => verifier,
+        })
+    }
+}
+
+/// Why a release is not believed, or not meant for this device.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The signatures or the rules say no.
+    #[error("{why}")]
+    Policy {
+        /// What the verifier says. It is text, because the verifier's own words borrow from the
+        /// signatures that it looked at.
+        why: String,
+    },
+    /// The index does not lead to the manifest.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The release asks for something that we do not have, or contradicts itself.
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+}
