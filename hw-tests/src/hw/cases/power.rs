@@ -22,6 +22,14 @@ pub(super) const CASES: &[Case] = &[
         run: power_cut_in_each_trial,
     },
     Case {
+        name: "power-cut-at-every-write",
+        claim: "a power cut at any write of an update, or inside it, leaves a whole slot that boots",
+        set: Set::Every,
+        on: BOTH,
+        start: Start::Factory,
+        run: power_cut_at_every_write,
+    },
+    Case {
         name: "power-cut-at-random",
         claim: "power cuts at 5 random moments leave a whole slot that boots",
         set: Set::Every,
@@ -56,6 +64,23 @@ fn power_cut_in_each_trial(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
     rig.health_done()?;
     expect_state(rig, "b", "good")?;
     Ok(String::new())
+}
+
+/// The loader's writes, the kernel's, the agent's: from the factory to a release that is kept.
+fn power_cut_at_every_write(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+    rig.plugged = Plugged { stick: true, recorded: true, ..Plugged::default() };
+    rig.power_on()?;
+    rig.expect_up("1", "a", false)?;
+    rig.health_done()?;
+    rig.install("v2")?;
+    rig.reboot()?;
+    rig.expect_up("2", "b", true)?;
+    rig.health_done()?;
+    expect_state(rig, "b", "good")?;
+    rig.reboot()?;
+    rig.expect_up("2", "b", false)?;
+    rig.health_done()?;
+    rig.judge_writes()
 }
 
 /// Numbers that are the same in every run of the same seed (Numerical Recipes' LCG).
