@@ -2,7 +2,7 @@
 
 use super::{health::try_with_fault, update::expect_state};
 use crate::hw::{
-    case::{BOTH, Case, Set, ensure},
+    case::{BOTH, Case, NONE, ensure},
     machine::{Arch, Plugged, Start},
     rig::{Rig, Up},
     trouble::Trouble,
@@ -16,7 +16,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "power-cut-in-each-trial",
         claim: "a release that only met power cuts is tried again later, and kept",
-        set: Set::Every,
+        every: BOTH,
         on: BOTH,
         start: Start::Written,
         run: power_cut_in_each_trial,
@@ -24,7 +24,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "power-cut-at-every-write",
         claim: "a power cut at any write of an update, or inside it, leaves a whole slot that boots",
-        set: Set::Every,
+        every: BOTH,
         on: BOTH,
         start: Start::Factory,
         run: power_cut_at_every_write,
@@ -32,7 +32,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "power-cut-at-random",
         claim: "power cuts at 5 random moments leave a whole slot that boots",
-        set: Set::Every,
+        every: BOTH,
         on: BOTH,
         start: Start::Factory,
         run: |rig, _| power_cut_at_random(rig, CUTS_EVERY),
@@ -40,7 +40,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "power-cut-at-random-often",
         claim: "power cuts at 20 random moments leave a whole slot that boots",
-        set: Set::Full,
+        every: NONE,
         on: BOTH,
         start: Start::Factory,
         run: |rig, _| power_cut_at_random(rig, CUTS_FULL),
