@@ -232,3 +232,6 @@ fn write_release(folder: &Path, release: &str) -> io::Result<()> {
     writeln!(file, "{release}")?;
     file.sync_all()
 }
+
+#[cfg(test)]
+mod tests;
