@@ -4,10 +4,10 @@
 #
 # The same function in Rust, with the reasons: core/src/boot/decision.rs
 # What it reads and writes: docs/formats/boot-environment.md
-# Commands: test itest setexpr load env (import, export) fatwrite or saveenv, booti, reset; hash for the
-# check of kernel and initramfs, and part to name the root device for certain. Nothing but our
-# variables is set in the environment before it is saved: every other name here is a variable of the
-# shell.
+# Commands: test itest setexpr load env (import, export) fatwrite or saveenv, booti, reset; env load
+# where the environment is a file of FAT or ext4, hash for the check of kernel and initramfs, and part
+# to name the root device for certain. Nothing but our variables is set in the environment before it is
+# saved: every other name here is a variable of the shell.
 #
 # Whatever a damaged medium makes of it, no line waits for anybody: a command that fails leads on to the
 # other slot, or to a reset.
@@ -140,6 +140,15 @@ if test -n "${gybe_open}"; then
   else
     if saveenv; then
       gybe_saved=1
+      # U-Boot says so, too, where it could not write a file. Where there is a command for it, what is
+      # stored is loaded again, which forgets what never was.
+      gybe_control=${fdtcontroladdr}
+      if env load; then
+        setenv fdtcontroladdr ${gybe_control}
+        if test "${gybe_tries}" != "${gybe_left}"; then
+          gybe_saved=0
+        fi
+      fi
     fi
   fi
   if test -n "${gybe_left}"; then
@@ -184,6 +193,10 @@ for gybe_slot in ${gybe_slots}; do
     fi
   fi
   gybe_fdt=${fdtcontroladdr}
+  if test -z "${gybe_fdt}"; then
+    # Lost with `env load`, which takes away what U-Boot found out about its board.
+    gybe_fdt=${fdt_addr}
+  fi
   if test "${gybe_ok}" = "1" -a -n "${gybe_dtb}"; then
     gybe_fdt=${fdt_addr_r}
     if load ${gybe_part} ${fdt_addr_r} ${gybe_dtb}; then

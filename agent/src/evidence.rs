@@ -143,13 +143,13 @@ impl Evidence {
 
     /// The trial that goes on in `slot`, with whatever has the root hash. One that was not announced is
     /// begun.
-    fn going_on(&mut self, slot: Slot, root_hash: Option<Digest>) -> &mut Trial {
+    fn going_on(&mut self, slot: Slot, root_hash: Option<Digest>, boot: &ThisBoot) -> &mut Trial {
         let root_hash = root_hash.map(DigestText);
         let same = |trial: &Trial| {
             let differs = trial.root_hash.is_some() && root_hash.is_some();
             Slot::from(trial.slot) == slot && !(differs && trial.root_hash != root_hash)
         };
-        if !self.trials.first().is_some_and(|trial| same(trial) && !trial.is_over()) {
+        if !self.trials.first().is_some_and(|trial| same(trial) && !trial.is_over_before(boot)) {
             self.begin(Trial::new(slot, None, root_hash));
         }
         self.trials.first_mut().unwrap_or_else(|| unreachable!("a trial was just begun"))
@@ -191,14 +191,15 @@ impl Trial {
         self.release.as_ref().is_some_and(|name| name.digest.0 == release)
     }
 
-    fn is_over(&self) -> bool {
-        self.attempts.last().is_some_and(|attempt| attempt.reached == Reached::Committed)
+    /// Whether it was over when `boot` began.
+    fn is_over_before(&self, boot: &ThisBoot) -> bool {
+        let ended = |last: &Attempt| last.reached == Reached::Committed && !last.is_of(boot);
+        self.attempts.last().is_some_and(ended)
     }
 
     /// The attempt that `boot` is. A boot without an id is always another one.
     fn attempt(&mut self, boot: &ThisBoot) -> &mut Attempt {
-        let same = |attempt: &Attempt| attempt.boot.is_some() && attempt.boot == boot.id;
-        if !self.attempts.last().is_some_and(same) {
+        if !self.attempts.last().is_some_and(|attempt| attempt.is_of(boot)) {
             self.attempts.push(Attempt::new(boot));
             let spare = self.attempts.len().saturating_sub(ATTEMPTS_MAX);
             self.attempts.drain(..spare);
@@ -208,6 +209,11 @@ impl Trial {
 }
 
 impl Attempt {
+    /// Whether it is `boot`. One without an id is never known to be.
+    pub(crate) fn is_of(&self, boot: &ThisBoot) -> bool {
+        self.boot.is_some() && self.boot == boot.id
+    }
+
     fn new(boot: &ThisBoot) -> Self {
         Self {
             boot: boot.id.clone(),

@@ -36,7 +36,7 @@ use crate::device::cmdline::CommandLine;
 use crate::device::slots;
 use crate::device::this_boot::ThisBoot;
 use crate::error::Error;
-use crate::evidence::{Fault, Note, Reached, note_boot};
+use crate::evidence::{self, Attempt, Fault, Note, Reached, note_boot};
 use crate::root::Root;
 use crate::session::Session;
 use checks::Checks;
@@ -57,6 +57,17 @@ impl Context {
         Ok(Self { root: root.clone(), line, boot: ThisBoot::read(root) })
     }
 
+    /// Whether this boot is a trial that is not known to be over. The kernel's command line says that it
+    /// is one until the next boot.
+    fn may_be_on_trial(&self) -> bool {
+        let evidence = evidence::read_if_possible(&self.root);
+        let last = evidence.trials.first().and_then(|trial| trial.attempts.last());
+        let committed =
+            |last: &Attempt| last.reached == Reached::Committed && last.is_of(&self.boot);
+        let is_over = last.is_some_and(committed);
+        self.line.trial && !is_over
+    }
+
     /// Notes something of this attempt. What cannot be noted is missed later, and stops nothing now.
     fn note(&self, note: Note) {
         // Read anew: how long the machine runs changes.
@@ -75,10 +86,12 @@ impl Context {
 pub fn check(root: &Root) -> Result<Report, Error> {
     let context = Context::new(root)?;
     // Before anything that can fail: an attempt of which nothing is known is one that was interrupted.
-    context.note(Note::reached(Reached::Started));
+    if context.may_be_on_trial() {
+        context.note(Note::reached(Reached::Started));
+    }
     let session = match Session::open(root) {
         Ok(session) => session,
-        Err(cause) if context.line.trial => {
+        Err(cause) if context.may_be_on_trial() => {
             error!(%cause, "the trial is given up, because it cannot be checked");
             trial::without_a_session(&context, &cause)?;
             return Err(cause);

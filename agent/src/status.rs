@@ -2,6 +2,8 @@
 
 mod history;
 
+pub use history::FellBack;
+
 use std::fmt;
 use std::io::Read as _;
 
@@ -21,7 +23,7 @@ use crate::release::{Held, HeldError};
 use crate::root::Root;
 use crate::session;
 use crate::state::{
-    self, Armed, DigestText, FailedRelease, Fallback, ReleaseName, Seen, SlotText, State, reconcile,
+    self, Armed, DigestText, FailedRelease, ReleaseName, Seen, SlotText, State, reconcile,
 };
 
 /// Version of the JSON form. A field may be added; nothing else changes without another number.
@@ -51,7 +53,7 @@ pub struct Status {
     /// Where releases come from.
     pub reference: Option<String>,
     /// The last time the device fell back.
-    pub last_fallback: Option<Fallback>,
+    pub last_fallback: Option<FellBack>,
     /// A release that was interrupted, and waits to be armed again.
     pub interrupted: Option<Armed>,
     /// Releases that failed on this device, newest first.
@@ -172,7 +174,9 @@ impl Status {
             b: SlotStatus::new(boot.map(|boot| boot.slot_state(Slot::B)), &held.b),
             environment: EnvironmentStatus::new(&config.bootloader, loaded),
             reference: remembered.reference.or_else(|| config.reference.clone()),
-            last_fallback: remembered.last_fallback,
+            last_fallback: remembered
+                .last_fallback
+                .map(|fallback| FellBack::new(fallback, &evidence.trials)),
             interrupted: remembered.interrupted,
             failed: remembered.failed,
             trials: evidence.trials,

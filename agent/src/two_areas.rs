@@ -11,7 +11,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use gybe_core::digest::Digest;
@@ -33,6 +33,8 @@ pub trait Content: Clone + Default + PartialEq + Serialize + DeserializeOwned {
     const WHAT: &'static str;
     /// Length of one area, the most that the content can take.
     const AREA_LEN: usize;
+    /// Who may read it: the mode of a file that is made.
+    const MODE: u32;
 }
 
 /// Such a file, held by one program.
@@ -126,7 +128,7 @@ fn create<T: Content>(path: &Path) -> Result<File, FileError> {
     fs::create_dir_all(folder).map_err(write_error)?;
     let new = path.with_extension("new");
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(true);
+    options.read(true).write(true).create(true).truncate(true).mode(T::MODE);
     let mut file = options.open(&new).map_err(write_error)?;
     file.write_all(&encode(&T::default(), 1)?).map_err(write_error)?;
     file.write_all(&vec![b' '; T::AREA_LEN]).map_err(write_error)?;

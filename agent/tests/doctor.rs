@@ -44,6 +44,7 @@ fn fit() -> Device {
     device.write("sys/class/watchdog/watchdog0/identity", "i6300ESB timer\n");
     script(&device, &format!("{REQUIRED}/10_ok.sh"), "exit 0");
     for unit in [
+        "basic.target.wants/gybe-health.service",
         "boot-complete.target.requires/gybe-health.service",
         "sysinit.target.wants/gybe-trial-deadline.service",
     ] {
@@ -115,7 +116,11 @@ fn each_thing_that_is_missing_is_named_with_what_to_do() {
         }),
         ("fail checks", &|it| remove(it, REQUIRED)),
         ("warn checks", &|it| remove(it, &format!("{REQUIRED}/10_ok.sh"))),
-        ("fail health unit", &|it| remove(it, "etc/systemd/system/boot-complete.target.requires")),
+        ("warn health unit", &|it| remove(it, "etc/systemd/system/basic.target.wants")),
+        ("fail health unit", &|it| {
+            remove(it, "etc/systemd/system/basic.target.wants");
+            remove(it, "etc/systemd/system/boot-complete.target.requires");
+        }),
         ("warn deadline", &|it| remove(it, "etc/systemd/system/sysinit.target.wants")),
         ("fail health unit", &|it| {
             it.write("usr/lib/systemd/system/greenboot-healthcheck.service", "");

@@ -7,7 +7,7 @@ mod fixture;
 
 use std::fs;
 
-use boots::{Booted, REQUIRED};
+use boots::{Booted, ENVIRONMENT, REQUIRED};
 use gybe_core::slot::Slot;
 use serde_json::json;
 
@@ -40,9 +40,13 @@ fn a_healthy_trial_is_committed_in_one_write() {
     assert_eq!(booted.attempts()[0]["reached"], "committed");
     // The next boot is no trial, and writes nothing.
     assert_eq!(booted.boot(), (Slot::B, false));
+    let files = [ENVIRONMENT, "var/lib/gybe/state", "var/lib/gybe/evidence"];
+    let times =
+        || files.map(|it| fs::metadata(booted.device.path(it)).unwrap().modified().unwrap());
+    let before = times();
     let report = booted.health().done().json();
     assert_eq!((&report["trial"], &report["committed"]), (&json!(false), &json!(false)));
-    assert_eq!(booted.environment(), after);
+    assert_eq!(times(), before);
 }
 
 #[test]
@@ -75,6 +79,8 @@ fn a_trial_that_fails_every_time_falls_back_with_evidence_and_is_not_retried() {
     let status = booted.device.status();
     assert_eq!(status["b"]["reason"], "health");
     assert_eq!(status["last_fallback"]["from"]["version"], "2.0.0");
+    assert_eq!(status["last_fallback"]["failed_attempt"], 3);
+    assert_eq!(status["last_fallback"]["attempts"][2]["check"], "20_net.sh");
     assert_eq!(status["failed"][0]["reason"], "health");
     let attempts = booted.attempts();
     assert_eq!(attempts.len(), 3);

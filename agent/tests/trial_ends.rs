@@ -169,6 +169,11 @@ fn a_trial_is_given_up_when_its_check_ends_without_a_word_but_nothing_else_is() 
     booted.health().done();
     assert!(!give_up(&booted).contains(said), "the kernel still says that it is a trial");
     assert_eq!(booted.device.status()["b"]["state"], "good");
+    booted.device.write("etc/gybe/config.toml", "x = 1\n");
+    assert!(!give_up(&booted).contains(said), "somebody broke the configuration after the commit");
+    let broken = booted.device.gybe(&["health"]).ended(FAILED, "unknown key x");
+    assert!(!broken.stderr.contains(said), "{broken:?}");
+    booted.device.write("etc/gybe/config.toml", "");
     booted.boot();
     assert!(!give_up(&booted).contains(said));
 }

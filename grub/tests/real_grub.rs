@@ -1,8 +1,8 @@
 //! The boot script, run by GRUB itself, decides as the core does.
 //!
-//! `grub-emu` is GRUB 2.06 as a program of the host: its own script interpreter, file systems and
-//! `save_env` on a disk image. It has no command `linux`, so functions stand in for `linux` and
-//! `initrd` and say what would have been started.
+//! `grub-emu` is GRUB as a program of the host: its own script interpreter, file systems and
+//! `save_env` on a disk image. Functions stand in for `linux` and `initrd`, which it has not in every
+//! version, and say what would have been started. The versions that devices have are all run.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -16,7 +16,7 @@ use gybe_grub::Block;
 
 mod disk;
 
-use disk::{Case, Did, Disk, Root, SECTOR_LEN};
+use disk::{Case, Did, Disk, Root, SECTOR_LEN, every_grub};
 
 fn block(state: &BootState) -> Block {
     Block::empty().with_state(state).unwrap()
@@ -47,7 +47,10 @@ fn states() -> Vec<BootState> {
 
 #[test]
 fn grub_decides_as_the_core_does_in_every_state() {
-    let disk = Disk::new();
+    every_grub(decides_as_the_core_does);
+}
+
+fn decides_as_the_core_does(disk: Disk) {
     let states = states();
     assert_eq!(states.len(), 32);
     for state in states {
@@ -82,7 +85,10 @@ fn grub_decides_as_the_core_does_in_every_state() {
 
 #[test]
 fn a_slot_on_trial_does_not_stand_in_for_a_good_one_in_grub() {
-    let disk = Disk::new();
+    every_grub(does_not_stand_in);
+}
+
+fn does_not_stand_in(disk: Disk) {
     let state = BootState::factory(Some(Slot::A)).arm(Slot::B, 3).unwrap();
     let live = block(&state);
     let loadable = PerSlot { a: false, b: true };
@@ -100,7 +106,10 @@ fn a_slot_on_trial_does_not_stand_in_for_a_good_one_in_grub() {
 
 #[test]
 fn grub_goes_on_to_the_other_slot_or_resets() {
-    let disk = Disk::new();
+    every_grub(goes_on);
+}
+
+fn goes_on(disk: Disk) {
     let good_a = BootState::factory(Some(Slot::A));
     let both = BootState { good: PerSlot { a: true, b: true }, ..good_a };
     let trial = good_a.arm(Slot::B, 2).unwrap();
@@ -124,7 +133,10 @@ fn grub_goes_on_to_the_other_slot_or_resets() {
 
 #[test]
 fn grub_takes_the_safe_file_and_no_trial_when_the_live_one_is_damaged() {
-    let disk = Disk::new();
+    every_grub(takes_the_safe_file);
+}
+
+fn takes_the_safe_file(disk: Disk) {
     // A trial in it, which is not written there, would not be made either.
     let safe = block(&BootState::factory(Some(Slot::B)).arm(Slot::A, 3).unwrap());
     let armed = block(&BootState::factory(Some(Slot::A)).arm(Slot::B, 3).unwrap());
@@ -172,7 +184,10 @@ fn grub_takes_the_safe_file_and_no_trial_when_the_live_one_is_damaged() {
 
 #[test]
 fn grub_does_not_load_a_kernel_with_another_digest() {
-    let mut disk = Disk::new();
+    every_grub(checks_the_digest);
+}
+
+fn checks_the_digest(mut disk: Disk) {
     let kernel = disk.bytes.windows(7).rposition(|found| found == b"vmlinuz");
     let places: Vec<usize> = (0..disk.bytes.len() - 10)
         .filter(|at| at % SECTOR_LEN == 0 && disk.bytes[*at..].starts_with(b"vmlinuz\0"))
@@ -196,7 +211,10 @@ fn grub_does_not_load_a_kernel_with_another_digest() {
 
 #[test]
 fn grub_names_the_root_by_its_partition_or_as_the_integrator_does() {
-    let disk = Disk::new();
+    every_grub(names_the_root);
+}
+
+fn names_the_root(disk: Disk) {
     let safe = block(&BootState::factory(Some(Slot::A)));
     for (order, root) in
         Slot::ALL.into_iter().flat_map(|slot| [Root::Lost, Root::Named].map(|root| (slot, root)))
@@ -216,7 +234,10 @@ fn grub_names_the_root_by_its_partition_or_as_the_integrator_does() {
 
 #[test]
 fn grub_counts_seven_tries_and_keeps_the_failure_of_another_version() {
-    let disk = Disk::new();
+    every_grub(counts);
+}
+
+fn counts(disk: Disk) {
     let mut state = BootState::factory(Some(Slot::A)).arm(Slot::B, TRIES_MAX).unwrap();
     let reason = Reason::from_word("thermal").unwrap();
     state.failed = Some(Failed { slot: Slot::B, reason });

@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use bench::{Bench, MODULES, Parts, image, tool};
 use cpio::Archive;
 use factory::{Disk, configure, put};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// One machine at a time: two slow each other down more than they save.
 static MACHINE: Mutex<()> = Mutex::new(());
@@ -62,11 +62,12 @@ fn seal(bench: &Bench, architecture: &'static str, loader: &str, console: &str) 
 }
 
 /// What the kernel must be told: what was signed, the slot, its root, and what `config.toml` adds.
-fn expected(bench: &Bench, disk: &Disk) -> String {
+fn expected(bench: &Bench, disk: &Disk, slot: &str) -> String {
     let config = Parts::read(&bench.path("release")).config;
-    let (signed, guid) = (config["commandLine"].as_str().unwrap(), disk.guid("root_a"));
+    let signed = config["commandLine"].as_str().unwrap();
+    let guid = disk.guid(&format!("root_{slot}"));
     let root = ["data", "hash"].map(|of| format!("systemd.verity_root_{of}=PARTUUID={guid}"));
-    format!("{signed} gybe.slot=a gybe.loader=1 {} nosmt", root.join(" "))
+    format!("{signed} gybe.slot={slot} gybe.loader=1 {} nosmt", root.join(" "))
 }
 
 /// The option that brings `nosmt` to the kernel.
@@ -76,17 +77,37 @@ fn config(bench: &Bench) -> String {
     path.display().to_string()
 }
 
-/// A drive with the disk, whose writes go nowhere.
-fn drive(disk: &Disk) -> String {
-    format!("if=none,id=d0,format=raw,snapshot=on,file={}", disk.path.display())
+/// Runs a machine with the disk until it goes off; gives what the kernel was told, and all that was
+/// said. Writes go nowhere.
+fn boots(machine: &mut Command, disk: &Disk) -> (Option<String>, String) {
+    let drive = format!("if=none,id=d0,format=raw,snapshot=on,file={}", disk.path.display());
+    runs(machine.args(["-drive", &drive]))
 }
 
-/// Runs a machine with the disk until it goes off; gives what the kernel was told, and all that was
-/// said.
-fn boots(machine: &mut Command, disk: &Disk) -> (Option<String>, String) {
+/// The same, with a medium that cannot read the sectors at these places of the disk, and that cannot be
+/// written.
+fn boots_badly(machine: &mut Command, disk: &Disk, bad: &[u64]) -> (Option<String>, String) {
+    let file = json!({
+        "driver": "file", "filename": disk.path, "node-name": "f0", "read-only": true,
+    });
+    let errors = bad.iter().map(|at| {
+        let sector = at / 512;
+        json!({ "event": "none", "iotype": "read", "errno": 5, "sector": sector })
+    });
+    let errors: Vec<_> = errors.collect();
+    let medium = json!({
+        "driver": "blkdebug", "image": "f0", "node-name": "d0", "read-only": true,
+        "inject-error": errors,
+    });
+    for node in [file, medium] {
+        machine.args(["-blockdev", &node.to_string()]);
+    }
+    runs(machine)
+}
+
+fn runs(machine: &mut Command) -> (Option<String>, String) {
     machine.args(["-m", "512", "-display", "none", "-serial", "stdio", "-monitor", "none"]);
-    machine.args(["-nic", "none", "-no-reboot", "-drive", &drive(disk)]);
-    machine.args(["-device", "virtio-blk-pci,drive=d0"]);
+    machine.args(["-nic", "none", "-no-reboot", "-device", "virtio-blk-pci,drive=d0"]);
     let turn = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let output = machine.output().unwrap();
     drop(turn);
@@ -126,6 +147,21 @@ fn pc(firmware: Firmware) -> Command {
     machine
 }
 
+/// A board whose U-Boot nobody configured.
+fn board(bench: &Bench, version: &str) -> Command {
+    let flash = ["u-boot", "environment"].map(|name| bench.path(name));
+    fs::copy(machines(&format!("u-boot/{version}/u-boot.bin")), &flash[0]).unwrap();
+    File::create(&flash[1]).unwrap();
+    let mut board = qemu("qemu-system-aarch64");
+    board.args(["-M", "virt", "-cpu", "cortex-a57"]);
+    for path in &flash {
+        File::options().write(true).open(path).unwrap().set_len(FLASH_LEN).unwrap();
+        let drive = format!("if=pflash,format=raw,snapshot=on,file={}", path.display());
+        board.args(["-drive", &drive]);
+    }
+    board
+}
+
 #[test]
 fn every_grub_starts_slot_a_on_bios_and_on_uefi() {
     let bench = Bench::new("factory-pc");
@@ -135,7 +171,7 @@ fn every_grub_starts_slot_a_on_bios_and_on_uefi() {
         let grub = machines(&format!("grub/{version}")).display().to_string();
         let more = ["--config", &config, "--grub-dir", &grub];
         let disk = Disk::make(&bench, "release", "disk.raw", &more);
-        let expected = expected(&bench, &disk);
+        let expected = expected(&bench, &disk, "a");
         for firmware in [Firmware::Bios, Firmware::Uefi] {
             let (line, said) = boots(&mut pc(firmware), &disk);
             assert_eq!(line.as_deref(), Some(&*expected), "GRUB {version} {firmware:?}:\n{said}");
@@ -155,7 +191,7 @@ fn a_pc_starts_without_the_partition_of_its_environment() {
     let more = ["--config", &config, "--grub-dir", &grub];
     let disk = Disk::make(&bench, "release", "disk.raw", &more);
     disk.lose("gybe_env");
-    let expected = expected(&bench, &disk);
+    let expected = expected(&bench, &disk, "a");
     for firmware in [Firmware::Bios, Firmware::Uefi] {
         let (line, said) = boots(&mut pc(firmware), &disk);
         assert_eq!(line.as_deref(), Some(&*expected), "{firmware:?}:\n{said}");
@@ -167,25 +203,105 @@ fn a_pc_starts_without_the_partition_of_its_environment() {
     assert!(said.contains("gybe: no slot can be loaded"), "{said}");
 }
 
+/// The variables that a U-Boot has built in, as its build writes them down.
+fn built_in(u_boot: &[u8]) -> String {
+    let at = u_boot.windows(8).position(|found| found == b"bootcmd=").unwrap();
+    let is_variable = |entry: &&[u8]| entry.contains(&b'=') && entry.is_ascii();
+    let mut before: Vec<&[u8]> =
+        u_boot[..at - 1].rsplit(|byte| *byte == 0).take_while(is_variable).collect();
+    before.reverse();
+    let after = u_boot[at..].split(|byte| *byte == 0).take_while(is_variable);
+    let lines = before.into_iter().chain(after).map(|entry| std::str::from_utf8(entry).unwrap());
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// A U-Boot with a redundant environment and the command `hash`.
 #[test]
-fn a_stock_u_boot_starts_slot_a() {
+fn a_u_boot_with_an_environment_of_its_own_starts_slot_a_checked() {
+    let bench = Bench::new("factory-redundant-board");
+    seal(&bench, "arm64", "uboot", "ttyAMA0");
+    let text = bench.path("u-boot-initial-env");
+    fs::write(&text, built_in(&fs::read(machines("u-boot/redundant/u-boot.bin")).unwrap()))
+        .unwrap();
+    let (config, text) = (config(&bench), text.display().to_string());
+    let more = ["--config", &config, "--u-boot-env", &text, "--u-boot-env-len", "16K"];
+    let at = ["--u-boot-env-at", "uboot.env,uboot-redund.env"];
+    let disk = Disk::make(&bench, "release", "disk.raw", &[&more[..], &at].concat());
+    let (line, said) = boots(&mut board(&bench, "redundant"), &disk);
+    assert_eq!(line, Some(expected(&bench, &disk, "a")), "{said}");
+    assert!(said.contains("gybe: slot a"), "{said}");
+    assert!(said.contains("sha256 for "), "its digests were checked:\n{said}");
+    // A kernel with another digest is not started, and there is nothing else.
+    disk.damage("boot_a", 4 << 20);
+    let (line, said) = boots(&mut board(&bench, "redundant"), &disk);
+    assert_eq!(line, None, "{said}");
+    assert!(said.contains("gybe: slot a cannot be loaded"), "{said}");
+}
+
+/// A sector that cannot be read costs a file, and the next thing that serves is taken.
+#[test]
+fn a_pc_takes_the_next_best_where_it_cannot_read() {
+    let bench = Bench::new("factory-bad-pc");
+    seal(&bench, "amd64", "grub", "ttyS0,115200");
+    let config = config(&bench);
+    let grub = machines("grub/2.06").display().to_string();
+    let more = ["--config", &config, "--grub-dir", &grub];
+    let disk = Disk::make(&bench, "release", "disk.raw", &more);
+    disk.fill_b();
+    let [a, b] = ["a", "b"].map(|slot| expected(&bench, &disk, slot));
+    let kernel = disk.place("boot_a").0 + (4 << 20);
+    let script = disk.find("gybe_env", b"# Gybe's boot script");
+    let live = disk.find("gybe_env", b"# GRUB Environment Block\n");
+    let initramfs = disk.find("boot_b", b"07070100000001") + 512 * 1024;
+    for (firmware, bad, slot) in [
+        (Firmware::Bios, &[kernel][..], Some(&b)),
+        (Firmware::Uefi, &[kernel], Some(&b)),
+        (Firmware::Bios, &[script + 1024, live], Some(&a)),
+        (Firmware::Uefi, &[script + 1024, live, kernel], Some(&b)),
+        (Firmware::Bios, &[kernel, initramfs], None),
+    ] {
+        let (line, said) = boots_badly(&mut pc(firmware), &disk, bad);
+        assert_eq!(line.as_ref(), slot, "{bad:?} {firmware:?}:\n{said}");
+    }
+}
+
+#[test]
+fn a_board_takes_the_next_best_where_it_cannot_read() {
+    let bench = Bench::new("factory-bad-board");
+    seal(&bench, "arm64", "uboot", "ttyAMA0");
+    let disk = Disk::make(&bench, "release", "disk.raw", &["--config", &config(&bench)]);
+    disk.fill_b();
+    let [a, b] = ["a", "b"].map(|slot| expected(&bench, &disk, slot));
+    let kernel = disk.place("boot_a").0 + (4 << 20);
+    let live = disk.find("gybe_env", b"gybe_a=good");
+    let script = disk.find("gybe_env", b"# Gybe's boot script");
+    let initramfs = disk.find("boot_b", b"07070100000001") + 512 * 1024;
+    for (bad, slot) in [
+        (&[kernel][..], Some(&b)),
+        (&[live], Some(&a)),
+        (&[script + 1024, live, kernel], Some(&b)),
+        (&[kernel, initramfs], None),
+    ] {
+        let (line, said) = boots_badly(&mut board(&bench, "2025.01"), &disk, bad);
+        assert_eq!(line.as_ref(), slot, "{bad:?}:\n{said}");
+    }
+}
+
+#[test]
+fn a_stock_u_boot_starts_slot_a_also_without_its_environment() {
     let bench = Bench::new("factory-board");
     seal(&bench, "arm64", "uboot", "ttyAMA0");
     let disk = Disk::make(&bench, "release", "disk.raw", &["--config", &config(&bench)]);
-    let expected = expected(&bench, &disk);
+    let expected = expected(&bench, &disk, "a");
     for version in U_BOOTS {
-        let flash = ["u-boot", "environment"].map(|name| bench.path(name));
-        fs::copy(machines(&format!("u-boot/{version}/u-boot.bin")), &flash[0]).unwrap();
-        File::create(&flash[1]).unwrap();
-        let mut board = qemu("qemu-system-aarch64");
-        board.args(["-M", "virt", "-cpu", "cortex-a57"]);
-        for path in &flash {
-            File::options().write(true).open(path).unwrap().set_len(FLASH_LEN).unwrap();
-            let drive = format!("if=pflash,format=raw,snapshot=on,file={}", path.display());
-            board.args(["-drive", &drive]);
-        }
-        let (line, said) = boots(&mut board, &disk);
+        let (line, said) = boots(&mut board(&bench, version), &disk);
         assert_eq!(line.as_deref(), Some(&*expected), "U-Boot {version}:\n{said}");
         assert!(said.contains("gybe: slot a"), "U-Boot {version}:\n{said}");
+    }
+    // Its script has a copy, too.
+    disk.lose("gybe_env");
+    for version in U_BOOTS {
+        let (line, said) = boots(&mut board(&bench, version), &disk);
+        assert_eq!(line.as_deref(), Some(&*expected), "U-Boot {version}:\n{said}");
     }
 }

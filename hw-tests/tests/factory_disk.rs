@@ -201,15 +201,19 @@ fn a_disk_for_u_boot_is_what_its_tools_expect() {
     let disk = Disk::make(&bench, "one", "disk.raw", &more);
     let names: Vec<_> =
         disk.report["partitions"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
-    let expected = ["gybe_env", "boot_a", "root_a", "boot_b", "root_b", "state", "firmware"];
+    let expected =
+        ["gybe_env", "boot_a", "root_a", "boot_b", "root_b", "state", "boot_script", "firmware"];
     assert_eq!(names, expected);
-    assert_eq!(disk.place("gybe_env").0, 2 << 20, "behind the firmware");
+    assert_eq!(disk.place("boot_script").0, 2 << 20, "behind the firmware");
     let said = succeed(tool("sgdisk").arg("--verify").arg(&disk.path));
     assert!(said.contains("No problems found"), "{said}");
     let said = succeed(tool("sfdisk").arg("--json").arg(&disk.path));
     let table: Value = serde_json::from_str(&said).unwrap();
-    let first = &table["partitiontable"]["partitions"][0];
-    assert_eq!(first["attrs"], "LegacyBIOSBootable", "U-Boot looks for its script there");
+    let partitions = table["partitiontable"]["partitions"].as_array().unwrap().iter();
+    let bootable =
+        partitions.filter(|it| it["attrs"] == "LegacyBIOSBootable").map(|it| &it["name"]);
+    // U-Boot looks for its script there.
+    assert_eq!(bootable.collect::<Vec<_>>(), ["gybe_env", "boot_script"]);
     let bytes = fs::read(&disk.path).unwrap();
     assert_eq!(bytes[1500 << 10..][..70_000], [0xa5; 70_000]);
 
@@ -241,6 +245,54 @@ fn a_disk_for_u_boot_is_what_its_tools_expect() {
         run(&mut disk).ended(FAILED, &[expected]);
     }
     assert!(!bench.path("refused.raw").exists());
+}
+
+#[test]
+fn a_redundant_environment_has_what_the_board_had_and_our_state() {
+    let bench = Bench::new("factory-redundant");
+    seal(&bench, "one", 1, "uboot");
+    let text = bench.path("u-boot-initial-env");
+    fs::write(&text, "bootcmd=run distro_bootcmd\nbootdelay=0\n").unwrap();
+    let text = text.display().to_string();
+    let more = ["--loader", "uboot", "--u-boot-env", &text, "--u-boot-env-len", "16K"];
+    let at = ["--u-boot-env-at", "512K,528K"];
+    let disk = Disk::make(&bench, "one", "disk.raw", &[&more[..], &at].concat());
+    let warnings = disk.report["warnings"].to_string();
+    assert!(warnings.contains("bootloader.fw_env is not set"), "{warnings}");
+    let said = succeed(tool("sgdisk").arg("--verify").arg(&disk.path));
+    assert!(said.contains("No problems found"), "{said}");
+
+    let config = bench.path("fw_env.config");
+    let path = disk.path.display();
+    let print = || {
+        let said = succeed(tool("fw_printenv").arg("--config").arg(&config));
+        let mut lines: Vec<_> =
+            said.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    let board = ["bootcmd=run distro_bootcmd", "bootdelay=0"];
+    let state = ["gybe_a=good", "gybe_b=bad", "gybe_end=1", "gybe_order=a"];
+    let expected = [&board[..], &state].concat();
+    fs::write(&config, format!("{path} 0x80000 0x4000\n{path} 0x84000 0x4000\n")).unwrap();
+    assert_eq!(print(), expected);
+    // Whichever is lost, the other says the same.
+    let bytes = fs::read(&disk.path).unwrap();
+    for at in [0x8_0000, 0x8_4000] {
+        let mut damaged = bytes.clone();
+        damaged[at + 100] ^= 1;
+        fs::write(&disk.path, damaged).unwrap();
+        assert_eq!(print(), expected, "{at:#x}");
+    }
+
+    let refuse = |at: &str, expected: &str| {
+        let mut disk = command(&bench, "one", "refused.raw");
+        run(disk.args(more).args(["--u-boot-env-at", at])).ended(FAILED, &[expected]);
+    };
+    refuse("512K", "names 1 places, 2 are needed");
+    refuse("512K,520K", "overlaps u-boot_env");
+    refuse("8K,512K", "overlaps the partition table");
+    refuse("boot.scr,uboot.env", "boot.scr is the same name on FAT");
 }
 
 #[test]
@@ -283,6 +335,21 @@ fn what_cannot_become_a_disk_is_refused_and_leaves_nothing() {
     bench.seal(&image(&bench, "image-own", &stage, native()), "own", 3);
     let mut disk = command(&bench, "own", "refused.raw");
     run(&mut disk).ended(FAILED, &["the image does not trust its own release"]);
+
+    // What only a warning is due to: the image may bring what is needed.
+    let config = fs::read_to_string(stage.join("usr/lib/gybe/config.toml")).unwrap();
+    let config = config.replace("/run/gybe/env", "/boot").replace("by-partlabel/root_b", "by-id/b");
+    put(&stage, "usr/lib/gybe/config.toml", config.as_bytes(), 0o644);
+    fs::remove_file(stage.join("usr/lib/gybe/trust.toml")).unwrap();
+    bench.seal(&image(&bench, "image-odd", &stage, native()), "odd", 4);
+    let warnings = Disk::make(&bench, "odd", "odd.raw", &[]).report["warnings"].to_string();
+    for expected in [
+        "bootloader.environment is /boot/grubenv, but this disk has it at /run/gybe/env/grubenv",
+        "slot.b.root is /dev/disk/by-id/b, but",
+        "has no /usr/lib/gybe/trust.toml",
+    ] {
+        assert!(warnings.contains(expected), "{warnings}");
+    }
 
     // A pack that was damaged on its way.
     let parts = Parts::read(&bench.path("one"));

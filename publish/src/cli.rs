@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use gybe_oci::Reference;
 
-use crate::disk::{Firmware, Format, LoaderName};
+use crate::disk::{Firmware, Format, LoaderName, Place};
 use crate::sign::Annotation;
 
 /// Makes signed releases of operating system images.
@@ -167,6 +167,16 @@ pub struct Disk {
     /// Write a board's own firmware to a place outside all partitions; may come several times
     #[arg(long, value_name = "FILE@OFFSET")]
     pub firmware: Vec<Firmware>,
+    /// The variables that the board's U-Boot has built in, a line each (u-boot-initial-env): its own
+    /// redundant environment is made with them, in place of two files of gybe's
+    #[arg(long, value_name = "FILE", requires_all = ["u_boot_env_len", "u_boot_env_at"])]
+    pub u_boot_env: Option<PathBuf>,
+    /// Length of each copy of U-Boot's environment, CONFIG_ENV_SIZE
+    #[arg(long, value_name = "SIZE", requires = "u_boot_env", value_parser = size)]
+    pub u_boot_env_len: Option<u64>,
+    /// Where U-Boot looks for the two copies: a byte of the disk, or a file in gybe_env
+    #[arg(long, value_name = "PLACE,PLACE", requires = "u_boot_env", value_delimiter = ',')]
+    pub u_boot_env_at: Vec<Place>,
     /// GRUB's files: a folder with x86_64-efi, i386-pc [default: $GYBE_GRUB, else /usr/lib/grub]
     #[arg(long, value_name = "DIR")]
     pub grub_dir: Option<PathBuf>,

@@ -39,18 +39,21 @@ use customize::Customizations;
 pub use error::DiskError;
 pub use firmware::Firmware;
 use gpt::{BACK_LEN, BOOT_CODE_LEN, Guid, SECTOR_LEN};
-use grub::{Grub, Settings};
-use loader::Loader;
+use grub::Grub;
 pub use loader::LoaderName;
+use loader::{Loader, Settings};
 use plan::{Lens, Plan};
 use raw::Raw;
 use report::Made;
 use slot::Papers;
+pub use uboot::Place;
+use uboot::Redundant;
 
 /// Where GRUB's files are, where no option says it.
 const GRUB_VARIABLE: &str = "GYBE_GRUB";
 
 const ESP_LABEL: [u8; 11] = *b"GYBE ESP   ";
+const SCRIPT_LABEL: [u8; 11] = *b"GYBE SCRIPT";
 const ENVIRONMENT_LABEL: [u8; 11] = *b"GYBE ENV   ";
 
 /// What a disk image is stored as.
@@ -82,7 +85,12 @@ pub fn run(arguments: &Disk) -> Result<(), DiskError> {
     // Everything that can be refused is refused before the long part.
     let customizations = arguments.config.as_deref().map(Customizations::read).transpose()?;
     let customizations = customizations.unwrap_or_default();
-    let firmware = firmware::read(&arguments.firmware)?;
+    let mut firmware = firmware::read(&arguments.firmware)?;
+    let state = BootState::factory(Some(Slot::A));
+    let redundant = Redundant::make(arguments, &state)?;
+    for copy in redundant.iter().flat_map(Redundant::outside) {
+        firmware::place(&mut firmware, copy, "--u-boot-env-at")?;
+    }
     let dtb = arguments.dtb.as_deref().map(device_tree).transpose()?;
     let keys = sealed::keys(&arguments.keys)?;
     let source_name = arguments.source.to_string();
@@ -99,6 +107,9 @@ pub fn run(arguments: &Disk) -> Result<(), DiskError> {
         serde_json::from_slice(&offer.package.config).map_err(DiskError::Config)?;
 
     let loader = Loader::choose(arguments.loader, architecture)?;
+    if redundant.is_some() && !matches!(loader, Loader::UBoot(_)) {
+        return Err(DiskError::NotUBoot { loader: loader.name() });
+    }
     let papers = Papers::new(&offer.layout, &offer.package, &release)?;
     let lens = Lens {
         environment: arguments.env_size,
@@ -118,14 +129,17 @@ pub fn run(arguments: &Disk) -> Result<(), DiskError> {
         names.map(|entry| Ok(disk.partition(entry?))).collect::<Result<_, DiskError>>()?;
     slot::fill(&offer.layout, &release, &papers, partitions)?;
     let mut root = Reader::open(disk.partition(plan.entry("root_a")?))?;
-    let found = sealed::check(&mut root, &offer.package, &release, loader)?;
+    let mut found =
+        sealed::check(&mut root, &offer.package, &release, loader, redundant.is_some())?;
+    found.warnings.extend(firmware::warning(&firmware));
 
     let grub =
         arguments.grub_dir.clone().or_else(|| std::env::var_os(GRUB_VARIABLE).map(Into::into));
     let (local, grub) = (customizations.append.as_str(), Grub::new(grub.as_deref()));
     let command_line = format!("{} {local}", signed.command_line);
-    let settings = Settings { local, dtb: dtb.as_deref(), command_line: &command_line };
-    let boot_code = install_loader(&disk, &plan, loader, &grub, settings)?;
+    let (dtb, redundant) = (dtb.as_deref(), redundant.as_ref());
+    let settings = Settings { local, dtb, command_line: &command_line, redundant };
+    let boot_code = install_loader(&disk, &plan, loader, &grub, &state, settings)?;
     let reference = found.reference.as_deref();
     let kernel = signed.image.kernel.as_deref();
     let nodes = content::nodes(&mut root, &release, kernel, reference, &customizations)?;
@@ -154,13 +168,15 @@ fn install_loader(
     plan: &Plan,
     loader: Loader,
     grub: &Grub,
+    state: &BootState,
     settings: Settings<'_>,
 ) -> Result<[u8; BOOT_CODE_LEN], DiskError> {
-    let state = BootState::factory(Some(Slot::A));
     let mut boot_code = [0; BOOT_CODE_LEN];
     let files = match loader {
         Loader::UBoot(machine) => {
-            uboot::environment_files(machine, plan, &state, settings.local, settings.dtb)?
+            let script = uboot::script(machine, plan, settings)?;
+            volume::write(disk, plan.entry(plan::SCRIPT)?, SCRIPT_LABEL, vec![script.clone()])?;
+            uboot::environment_files(state, settings, script)?
         }
         Loader::Grub(machine) => {
             let script = grub::script(plan, settings)?;
@@ -175,7 +191,7 @@ fn install_loader(
                 written.map_err(|cause| DiskError::Write { what: entry.name, cause })?;
                 boot_code = code;
             }
-            grub::environment_files(&state, script)?
+            grub::environment_files(state, script)?
         }
     };
     volume::write(disk, plan.entry("gybe_env")?, ENVIRONMENT_LABEL, files)?;

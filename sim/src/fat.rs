@@ -1,11 +1,11 @@
-//! Reads files from the root folder of a boot target, as far as a played loader needs it.
+//! Reads files from the root folder of a FAT, as far as a played loader needs it.
 //!
-//! Only what Gybe's own boot targets have: short names, and each file in one piece.
+//! Only what Gybe's own disks have: files with a short name, and each file in one piece.
 //! Source: Microsoft, "FAT: General Overview of On-Disk Format", version 1.03.
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::FileExt;
 
 /// Length of a boot sector as far as it is looked at, and of a directory entry.
 const BOOT_SECTOR_LEN: usize = 512;
@@ -15,9 +15,21 @@ const ROOT_LEN: usize = 4096;
 /// Attributes of an entry that is a volume label or part of a long name.
 const VOLUME: u8 = 0x08;
 
+/// What a FAT lies in: a file, or a part of something.
+pub(crate) trait ReadAt {
+    /// Reads from `at` on until `bytes` is full or the image ends, and says how much that was.
+    fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<usize>;
+}
+
+impl ReadAt for File {
+    fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<usize> {
+        FileExt::read_at(self, bytes, at)
+    }
+}
+
 /// Where the pieces of a FAT lie, in bytes.
-pub(crate) struct Fat<'a> {
-    image: &'a File,
+pub(crate) struct Fat<'a, I> {
+    image: &'a I,
     root_at: u64,
     data_at: u64,
     cluster_len: u64,
@@ -30,15 +42,17 @@ pub(crate) struct Place {
     pub(crate) len: u64,
 }
 
-impl<'a> Fat<'a> {
+impl<'a, I: ReadAt> Fat<'a, I> {
     /// The FAT in `image`, or `None` when it does not begin with a boot sector.
-    pub(crate) fn open(image: &'a File) -> io::Result<Option<Self>> {
+    pub(crate) fn open(image: &'a I) -> io::Result<Option<Self>> {
         let mut sector = [0; BOOT_SECTOR_LEN];
-        image.read_exact_at(&mut sector, 0)?;
+        if image.read_at(&mut sector, 0)? < sector.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         Ok(Self::parse(image, &sector))
     }
 
-    fn parse(image: &'a File, sector: &[u8; BOOT_SECTOR_LEN]) -> Option<Self> {
+    fn parse(image: &'a I, sector: &[u8; BOOT_SECTOR_LEN]) -> Option<Self> {
         let [0xeb | 0xe9, .., 0x55, 0xaa] = *sector else { return None };
         let sector_len = u64::from(u16_at(sector, 11)?);
         let cluster_len = u64::from(*sector.get(13)?).checked_mul(sector_len)?;

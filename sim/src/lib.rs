@@ -2,7 +2,8 @@
 //!
 //! [`FakeDisk`] and [`FakeFile`] share a [`Power`] that counts their operations and goes off at a
 //! chosen one. [`contract`] holds every boot environment to its contract, and [`player`] plays the
-//! boot loader, for the demo and for tests without a machine.
+//! boot loader, for the demo and for tests without a machine. [`replay`] asks after every write that
+//! a real machine made what would boot if the power had gone off there.
 #![forbid(unsafe_code)]
 
 pub mod contract;
@@ -14,6 +15,7 @@ pub mod machine;
 pub mod player;
 mod power;
 mod random;
+pub mod replay;
 
 pub use disk::{FakeDisk, FakeDiskError, Op};
 pub use environment::{FakeEnv, FakeEnvError};

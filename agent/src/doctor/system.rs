@@ -49,8 +49,16 @@ fn units(root: &Root, findings: &mut Findings) {
             let todo = "systemctl enable greenboot-healthcheck.service";
             findings.fail("health unit", "nothing runs gybe health", todo);
         }
-    } else if is_enabled("gybe-health.service", &["boot-complete.target.requires"]) {
+    } else if is_enabled("gybe-health.service", &["basic.target.wants", "multi-user.target.wants"])
+    {
         findings.ok("health unit", "gybe-health.service is enabled");
+    } else if is_enabled("gybe-health.service", &["boot-complete.target.requires"]) {
+        let todo = "systemctl reenable gybe-health.service";
+        findings.warn(
+            "health unit",
+            "started only where something wants boot-complete.target",
+            todo,
+        );
     } else {
         let todo = "systemctl enable gybe-health.service";
         findings.fail("health unit", "nothing runs gybe health, so no trial is kept", todo);

@@ -16,6 +16,8 @@ impl Content for Evidence {
     const NAME: &'static str = "gybe-evidence 1";
     const WHAT: &'static str = "evidence of trials";
     const AREA_LEN: usize = AREA_LEN;
+    /// The kernel's messages are not for everybody, nor what a check may say.
+    const MODE: u32 = 0o600;
 }
 
 /// Changes the evidence below `root`, and gives what it is now. It is durable when this returns; a

@@ -58,7 +58,7 @@ pub fn note_boot(
 ) -> Result<(), FileError> {
     let (true, Some(slot)) = (line.trial, line.slot) else { return Ok(()) };
     change(kept, |evidence| {
-        let trial = evidence.going_on(slot, line.root_hash);
+        let trial = evidence.going_on(slot, line.root_hash, boot);
         if trial.release.is_none() {
             trial.release.clone_from(&note.release);
         }
@@ -116,10 +116,9 @@ pub fn look_back(root: &Root, boot: &ThisBoot, slot: Slot) -> Result<Evidence, F
             None if was_reset => (Fault::Watchdog, None),
             None => return,
         };
-        let this = |boot_of: &Option<String>| boot_of.is_some() && *boot_of == boot.id;
         let is_heard = !trial.attempts.is_empty();
         let mut latest_first = trial.attempts.iter_mut().rev();
-        match latest_first.find(|attempt| !this(&attempt.boot)) {
+        match latest_first.find(|attempt| !attempt.is_of(boot)) {
             // What it noted itself is nearer to the cause than how it ended.
             Some(attempt) if attempt.fault.is_none() && attempt.reached < Reached::Committed => {
                 attempt.fault = Some(fault);

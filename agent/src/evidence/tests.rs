@@ -1,5 +1,7 @@
 //! What is kept of trials, and what is not.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use super::*;
 use crate::device::cmdline::CommandLine;
 use crate::root::Root;
@@ -46,6 +48,19 @@ fn notes_of_one_boot_are_one_attempt_and_only_add() {
     assert_eq!((second.reached, second.fault), (Reached::Initramfs, None));
     assert_eq!(evidence.fault_of(Digest::of(b"2")), Some(Fault::Health));
     assert_eq!(evidence.fault_of(Digest::of(b"1")), None);
+}
+
+#[test]
+fn a_trial_that_is_over_goes_on_in_no_later_boot() {
+    let (_folder, root) = device();
+    begin_trial(&root, announced("2")).unwrap();
+    for number in [1, 1, 2] {
+        let note = Note::reached(Reached::Committed);
+        note_boot(&root, &boot(number), &trial_line(), note).unwrap();
+    }
+    let attempts: Vec<_> =
+        read_if_possible(&root).trials.iter().map(|trial| trial.attempts.len()).collect();
+    assert_eq!(attempts, [1, 1]);
 }
 
 #[test]
@@ -140,6 +155,6 @@ fn whatever_happens_the_evidence_has_room_and_the_newest_is_kept() {
     let evidence = read_if_possible(&root);
     assert_eq!(evidence.trials.len(), TRIALS_MAX);
     assert_eq!(evidence.trials[0].attempts.len(), ATTEMPTS_MAX);
-    let len = std::fs::metadata(root.path(FILE)).unwrap().len();
-    assert_eq!(len, 2 * AREA_LEN as u64);
+    let file = std::fs::metadata(root.path(FILE)).unwrap();
+    assert_eq!((file.len(), file.mode() & 0o077), (2 * AREA_LEN as u64, 0));
 }

@@ -6,16 +6,17 @@
 use std::thread;
 use std::time::Duration;
 
+use gybe_core::boot::BootEnv as _;
 use tracing::{info, warn};
 
 use super::{Context, Failure, trial};
 use crate::config::Config;
 use crate::config::health::Health;
+use crate::device::environment::AnyEnvironment;
 use crate::device::this_boot::ThisBoot;
 use crate::error::Error;
 use crate::evidence::Fault;
 use crate::root::Root;
-use crate::session::Session;
 use crate::state;
 
 /// How much longer than the checks a boot may take: to get to them, and for red scripts behind.
@@ -35,13 +36,11 @@ pub fn guard(root: &Root) -> Result<bool, Error> {
     let limit_s = limit_s(&context);
     info!(limit_s, "the trial must be over by then");
     loop {
-        match Session::open(root) {
-            Ok(session) => {
-                let running = session.slots.running_slot();
-                if !running.is_some_and(|slot| session.boot.is_on_trial(slot)) {
-                    info!("the trial is over");
-                    return Ok(false);
-                }
+        match is_open(&context) {
+            Ok(true) => {}
+            Ok(false) => {
+                info!("the trial is over");
+                return Ok(false);
             }
             // Whatever it is, it does not make the trial longer.
             Err(cause) => warn!(%cause, "cannot see whether the trial is over"),
@@ -52,6 +51,14 @@ pub fn guard(root: &Root) -> Result<bool, Error> {
         }
         thread::sleep(PAUSE);
     }
+}
+
+/// Whether the slot that was loaded is on trial. Only the environment is asked: this is asked often.
+fn is_open(context: &Context) -> Result<bool, Error> {
+    let config = Config::load(&context.root)?;
+    let loaded = AnyEnvironment::open(&context.root, &config.bootloader)?.load()?;
+    let state = loaded.state.zip(context.line.slot);
+    Ok(state.is_some_and(|(state, slot)| state.is_on_trial(slot)))
 }
 
 /// Gives the trial up, if there still is one, because `gybe health` did not end as it should.

@@ -18,6 +18,7 @@ impl Content for State {
     const NAME: &'static str = "gybe-state 1";
     const WHAT: &'static str = "state";
     const AREA_LEN: usize = AREA_LEN;
+    const MODE: u32 = 0o644;
 }
 
 /// The state, held by one program.

@@ -57,6 +57,7 @@ const FOR_JUDGES: &[&str] = &[
     "qemu-system-x86",
     "qemu-user-static",
     "strace",
+    "systemd",
     "time",
     "u-boot-qemu",
     "u-boot-tools",

@@ -64,8 +64,9 @@ fn docs() -> Result<Counts, String> {
 fn tools() -> Result<Counts, String> {
     let tools = tree::tools();
     let script = tree::root().join("hw-tests/tools");
-    holds(run::command("bash").arg(script.join("newer-tools.sh")).arg(&tools))?;
-    holds(run::command("bash").arg(script.join("machines.sh")).arg(&tools))?;
+    for name in ["newer-tools.sh", "machines.sh", "redundant-u-boot.sh"] {
+        holds(run::command("bash").arg(script.join(name)).arg(&tools))?;
+    }
     holds(run::command("bash").arg(script.join("debian-rust.sh")).arg(tools.join("debian-rust")))
 }
 

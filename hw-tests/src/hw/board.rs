@@ -115,8 +115,9 @@ impl Machine for Board {
     }
 
     fn power_on(&mut self, plugged: Plugged) -> Result<Console, Trouble> {
-        if plugged.read_only || plugged.twin {
-            return Err(Trouble::Cannot("a second disk, or one that takes no writes".to_owned()));
+        if plugged.read_only || plugged.twin || plugged.recorded {
+            let what = "a second disk, or one that takes no writes, or records them";
+            return Err(Trouble::Cannot(what.to_owned()));
         }
         if plugged.stick && !self.how.stick {
             return Err(Trouble::Cannot("no stick is plugged in".to_owned()));
@@ -154,6 +155,10 @@ impl Machine for Board {
                 Self::run(&self.how.power_on)
             }
         }
+    }
+
+    fn judge_writes(&mut self) -> Result<String, Trouble> {
+        Err(Trouble::Cannot("writes are not recorded".to_owned()))
     }
 
     fn slowness(&self) -> u32 {

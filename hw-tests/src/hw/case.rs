@@ -6,15 +6,6 @@ use super::{
     trouble::Trouble,
 };
 
-/// When a case runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Set {
-    /// With every commit.
-    Every,
-    /// With `--all`, and by name.
-    Full,
-}
-
 /// One claim about a device.
 #[derive(Clone, Copy)]
 pub(crate) struct Case {
@@ -22,9 +13,9 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// What is claimed, as a sentence without its end.
     pub(crate) claim: &'static str,
-    /// When it runs.
-    pub(crate) set: Set,
-    /// On which machines.
+    /// On which of them it runs with every commit.
+    pub(crate) every: &'static [Model],
+    /// On which machines it can run: all of them with `--all`, and by name.
     pub(crate) on: &'static [Model],
     /// What is on the disk when it begins.
     pub(crate) start: Start,
@@ -32,8 +23,14 @@ pub(crate) struct Case {
     pub(crate) run: fn(&mut Rig, Arch) -> Result<String, Trouble>,
 }
 
-/// Most cases: one loader for each architecture.
+/// One loader for each architecture.
 pub(crate) const BOTH: &[Model] = &[Model::BIOS, Model::U_BOOT];
+/// GRUB alone: where every commit need not see both.
+pub(crate) const GRUB: &[Model] = &[Model::BIOS];
+/// U-Boot alone.
+pub(crate) const U_BOOT: &[Model] = &[Model::U_BOOT];
+/// Too long for every commit.
+pub(crate) const NONE: &[Model] = &[];
 
 /// Fails with `what` unless it holds.
 pub(crate) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), Trouble> {

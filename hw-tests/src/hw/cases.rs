@@ -33,6 +33,8 @@ mod tests {
         let mut names: Vec<&str> = all().iter().map(|case| case.name).collect();
         let typed = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
         assert!(names.iter().all(|name| typed(name)), "{names:?}");
+        let within = |case: &Case| case.every.iter().all(|model| case.on.contains(model));
+        assert!(all().iter().all(within), "a machine of every commit that the case is not for");
         let count = names.len();
         names.sort_unstable();
         names.dedup();

@@ -66,7 +66,7 @@ pub(super) fn run(wanted: &Wanted) -> Result<Vec<Outcome>, Trouble> {
     let outcomes = match &wanted.board {
         Some(file) => {
             let board = Board::read(file)?;
-            let mut work = work(&wanted.cases, &[board.arch()]);
+            let mut work = work(wanted, &[board.arch()]);
             // A board has one loader and one system: each case once.
             work.dedup_by_key(|work| work.case.name);
             run_all(&work, 1, &|_, _| Ok(Box::new(board.clone())))
@@ -80,11 +80,12 @@ pub(super) fn run(wanted: &Wanted) -> Result<Vec<Outcome>, Trouble> {
     Ok(outcomes)
 }
 
-/// What is to be done: every case on every machine of these architectures that it is for.
-fn work(cases: &[Case], archs: &[Arch]) -> Vec<Work> {
+/// What is to be done: every case on the machines of these architectures that it is for.
+fn work(wanted: &Wanted, archs: &[Arch]) -> Vec<Work> {
     let mut work = Vec::new();
-    for case in cases {
-        let on = case.on.iter().filter(|model| archs.contains(&model.arch));
+    for case in &wanted.cases {
+        let on = if wanted.all { case.on } else { case.every };
+        let on = on.iter().filter(|model| archs.contains(&model.arch));
         work.extend(on.map(|&model| Work { model, case: *case }));
     }
     work
@@ -92,7 +93,7 @@ fn work(cases: &[Case], archs: &[Arch]) -> Vec<Work> {
 
 fn run_emulated(wanted: &Wanted) -> Result<Vec<Outcome>, Trouble> {
     let programs = programs::build()?;
-    let work = work(&wanted.cases, &wanted.archs);
+    let work = work(wanted, &wanted.archs);
     say::heading("machines and guests");
     let mut kinds: Vec<(Arch, Guest)> = Vec::new();
     for work in &work {

@@ -118,6 +118,8 @@ pub(crate) struct Plugged {
     pub(crate) twin: bool,
     /// The disk takes no writes.
     pub(crate) read_only: bool,
+    /// Every write is recorded, in its order, for [`Machine::judge_writes`].
+    pub(crate) recorded: bool,
 }
 
 /// What the target has in place of a [`Start`].
@@ -145,6 +147,14 @@ pub(crate) trait Machine: Send {
 
     /// What a hardware watchdog does, where the target has none of its own that the loader arms.
     fn reset(&mut self) -> Result<(), Trouble>;
+
+    /// Asks after every recorded write, and after every sector of it, what would boot if power had
+    /// gone there. The machine has no power, and began with a factory disk.
+    ///
+    /// # Errors
+    /// [`Trouble::Case`] with the first moment at which nothing whole would have booted;
+    /// [`Trouble::Cannot`] where writes cannot be recorded.
+    fn judge_writes(&mut self) -> Result<String, Trouble>;
 
     /// How much slower than a good PC it is: every deadline is multiplied by this.
     fn slowness(&self) -> u32;

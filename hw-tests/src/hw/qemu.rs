@@ -18,6 +18,8 @@ use crate::{run, tree};
 
 /// Memory of the guest in MiB: OVMF of Debian 13 with GRUB 2.06 needs more than 256.
 const MEMORY_MIB: &str = "512";
+/// Room for what a machine writes while it is recorded, in bytes; only what is used takes any.
+const RECORD_LEN_MAX: u64 = 4 << 30;
 /// How long QEMU may take to answer on its control socket.
 const QMP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -60,6 +62,10 @@ impl Qemu {
         self.folder.join("disk.qcow2")
     }
 
+    fn record(&self) -> PathBuf {
+        self.folder.join("writes.log")
+    }
+
     fn twin(&self) -> PathBuf {
         self.folder.join("twin.qcow2")
     }
@@ -100,6 +106,18 @@ impl Qemu {
                 qemu.arg("-bios").arg(machines.join("u-boot/2025.01/u-boot.bin"));
             }
         }
+        if plugged.recorded {
+            // QEMU's blklogwrites stands between the machine and its disk.
+            for node in [
+                format!("driver=file,filename={},node-name=file", self.disk().display()),
+                "driver=qcow2,file=file,node-name=image".to_owned(),
+                format!("driver=file,filename={},node-name=log", self.record().display()),
+                "driver=blklogwrites,file=image,log=log,node-name=disk".to_owned(),
+            ] {
+                qemu.arg("-blockdev").arg(node);
+            }
+            qemu.args(["-device", "virtio-blk-pci,drive=disk,bootindex=1"]);
+        }
         let how = if plugged.read_only { "on" } else { "off" };
         let mut drive = |path: &Path, format: &str, read_only: &str, id: &str| {
             // Nothing is lost when QEMU is killed: the host keeps what was written.
@@ -111,7 +129,9 @@ impl Qemu {
             let first = if id == "disk" { ",bootindex=1" } else { "" };
             qemu.arg("-device").arg(format!("virtio-blk-pci,drive={id}{first}"));
         };
-        drive(&self.disk(), "qcow2", how, "disk");
+        if !plugged.recorded {
+            drive(&self.disk(), "qcow2", how, "disk");
+        }
         if plugged.stick {
             drive(&self.disks.stick, "raw", "on", "stick");
         }
@@ -150,6 +170,10 @@ impl Machine for Qemu {
         self.cut_power()?;
         if plugged.twin && !self.twin().exists() {
             Self::overlay(&self.disks.factory, &self.twin())?;
+        }
+        if plugged.recorded {
+            // One record is one time with power; QEMU does not make the file longer.
+            fs::File::create(self.record())?.set_len(RECORD_LEN_MAX)?;
         }
         let errors =
             OpenOptions::new().create(true).append(true).open(self.folder.join("qemu.log"))?;
@@ -198,6 +222,20 @@ impl Machine for Qemu {
             }
         }
         Ok(())
+    }
+
+    fn judge_writes(&mut self) -> Result<String, Trouble> {
+        let mut replay = run::command(&tree::target().join("debug/gybe-replay").to_string_lossy());
+        let output = replay.arg(&self.disks.factory).arg(self.record()).output()?;
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        match output.status.code() {
+            Some(0) => Ok(said.lines().last().unwrap_or_default().to_owned()),
+            Some(1) => Err(Trouble::Case(said)),
+            _ => {
+                let errors = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                Err(Trouble::Harness(errors))
+            }
+        }
     }
 
     fn slowness(&self) -> u32 {

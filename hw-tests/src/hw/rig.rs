@@ -139,6 +139,12 @@ impl Rig {
         self.machine.cut_power()
     }
 
+    /// Asks what would have booted after each of the writes that were recorded.
+    pub(crate) fn judge_writes(&mut self) -> Result<String, Trouble> {
+        self.cut_power()?;
+        self.machine.judge_writes()
+    }
+
     /// Everything is written, then power goes.
     pub(crate) fn power_off(&mut self) -> Result<(), Trouble> {
         self.run("sync")?;

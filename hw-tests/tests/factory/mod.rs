@@ -103,6 +103,40 @@ impl Disk {
         }
     }
 
+    /// Puts what is in slot A into slot B as well.
+    pub(crate) fn fill_b(&self) {
+        let to = fs::OpenOptions::new().write(true).open(&self.path).unwrap();
+        for name in ["boot", "root"] {
+            let part = self.path.with_extension("part");
+            self.cut(&format!("{name}_a"), &part);
+            let (start, _) = self.place(&format!("{name}_b"));
+            for (block, at) in
+                fs::read(part).unwrap().chunks(BLOCK_LEN).zip((start..).step_by(BLOCK_LEN))
+            {
+                if block.iter().any(|byte| *byte != 0) {
+                    to.write_all_at(block, at).unwrap();
+                }
+            }
+        }
+    }
+
+    /// The place on the disk where a partition has these bytes first.
+    pub(crate) fn find(&self, name: &str, bytes: &[u8]) -> u64 {
+        let (start, _) = self.place(name);
+        let mut part = vec![0; 64 << 20];
+        let len = File::open(&self.path).unwrap().read_at(&mut part, start).unwrap();
+        let found = part[..len].windows(bytes.len()).position(|found| found == bytes).unwrap();
+        start + u64::try_from(found).unwrap()
+    }
+
+    /// Changes a bit at byte `at` of a partition.
+    pub(crate) fn damage(&self, name: &str, at: u64) {
+        let file = fs::OpenOptions::new().read(true).write(true).open(&self.path).unwrap();
+        let (at, mut byte) = (self.place(name).0 + at, [0]);
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+    }
+
     /// Makes the first block of a partition zeros.
     pub(crate) fn lose(&self, name: &str) {
         let file = fs::OpenOptions::new().write(true).open(&self.path).unwrap();

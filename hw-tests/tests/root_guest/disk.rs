@@ -134,10 +134,11 @@ impl Disk {
     pub(crate) fn set(&self, assignments: &[&str]) {
         let image = format!("{}@@{}", self.0.display(), start("gybe_env"));
         for name in ["grubenv", "grubenv.safe"] {
-            let file = self.0.with_extension(name);
+            let (file, inside) = (self.0.with_extension(name), format!("::/{name}"));
+            let copy = || tool("mcopy");
+            succeed(copy().args(["-n", "-i", &image]).arg(&inside).arg(&file));
             succeed(tool("grub-editenv").arg(&file).arg("set").args(assignments));
-            let mut copy = tool("mcopy");
-            succeed(copy.args(["-o", "-i", &image]).arg(&file).arg(format!("::/{name}")));
+            succeed(copy().args(["-o", "-i", &image]).arg(&file).arg(&inside));
         }
     }
 

@@ -1,5 +1,6 @@
 //! Why no disk is made.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -15,6 +16,15 @@ use super::sealed::RootError;
 use super::slot::FillError;
 use super::users::UserError;
 use crate::epoch::EpochError;
+
+/// A line of a file, as messages name it; 0 is the whole file.
+struct Line(usize);
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 { Ok(()) } else { write!(f, ":{}", self.0) }
+    }
+}
 
 /// Why no disk is made. There is nothing under its name then.
 #[derive(Debug, thiserror::Error)]
@@ -192,6 +202,38 @@ pub enum DiskError {
     /// The state does not fit U-Boot's environment: a fault in this program.
     #[error("boot environment: {0}")]
     UBootEnvironment(String),
+    /// U-Boot's environment for another loader.
+    #[error("--u-boot-env is for U-Boot, but the disk is for {loader}")]
+    NotUBoot {
+        /// The loader.
+        loader: &'static str,
+    },
+    /// Not as many places as there are copies.
+    #[error("--u-boot-env-at names {found} places, 2 are needed: one for each copy")]
+    Places {
+        /// How many there are.
+        found: usize,
+    },
+    /// A copy of U-Boot's environment of an absurd length.
+    #[error("--u-boot-env-len is {found} bytes: {least} to {limit} are possible")]
+    EnvironmentLen {
+        /// What was given.
+        found: u64,
+        /// The least.
+        least: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// A variable that cannot be U-Boot's.
+    #[error("{}{}: {problem}", path.display(), Line(*line))]
+    Variable {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1; 0 for the whole file.
+        line: usize,
+        /// What is wrong.
+        problem: &'static str,
+    },
     /// The customizations are refused.
     #[error(transparent)]
     Customize(#[from] CustomizeError),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::DiskError;
-use super::gpt::{SECTOR_LEN, TABLE_LEN};
+use super::gpt::{ENTRIES_LEN, SECTOR_LEN, TABLE_LEN};
 use crate::cli::size;
 
 /// Longest of them.
@@ -21,9 +21,10 @@ pub struct Firmware {
     at: u64,
 }
 
-/// Firmware that was read.
+/// What lies at a place of the disk that is fixed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Loaded {
+    pub(super) name: &'static str,
     pub(super) at: u64,
     pub(super) bytes: Vec<u8>,
 }
@@ -43,7 +44,7 @@ impl FromStr for Firmware {
     }
 }
 
-/// Reads all of them, in the order in which they lie.
+/// Reads all of them; they are in the order in which they lie.
 pub(super) fn read(all: &[Firmware]) -> Result<Vec<Loaded>, DiskError> {
     let mut loaded: Vec<Loaded> = Vec::new();
     for Firmware { path, at } in all {
@@ -53,24 +54,41 @@ pub(super) fn read(all: &[Firmware]) -> Result<Vec<Loaded>, DiskError> {
         if len == 0 || len > LEN_MAX {
             return Err(DiskError::FirmwareLen { name, found: len, limit: LEN_MAX });
         }
-        if !at.is_multiple_of(SECTOR_LEN) {
-            return Err(DiskError::FirmwareAt { name, at: *at });
-        }
         let bytes = fs::read(path).map_err(failed)?;
-        let found = Loaded { at: *at, bytes };
-        let end = found.end();
-        if *at < TABLE_LEN {
-            let what = "the partition table";
-            return Err(DiskError::FirmwareOverlap { name, at: *at, end, what });
-        }
-        if loaded.iter().any(|other| other.at < end && other.end() > *at) {
-            let what = "other firmware";
-            return Err(DiskError::FirmwareOverlap { name, at: *at, end, what });
-        }
-        loaded.push(found);
+        let found = Loaded { name: "firmware", at: *at, bytes };
+        place(&mut loaded, found, &name)?;
     }
-    loaded.sort_by_key(|loaded| loaded.at);
     Ok(loaded)
+}
+
+/// Adds something, if there is room for it; what it is called in messages is `name`.
+pub(super) fn place(loaded: &mut Vec<Loaded>, more: Loaded, name: &str) -> Result<(), DiskError> {
+    let (at, end, name) = (more.at, more.end(), name.to_owned());
+    if !at.is_multiple_of(SECTOR_LEN) {
+        return Err(DiskError::FirmwareAt { name, at });
+    }
+    if at < TABLE_LEN {
+        return Err(DiskError::FirmwareOverlap { name, at, end, what: "the partition table" });
+    }
+    if let Some(other) = loaded.iter().find(|other| other.at < end && other.end() > at) {
+        return Err(DiskError::FirmwareOverlap { name, at, end, what: other.name });
+    }
+    loaded.push(more);
+    loaded.sort_by_key(|loaded| loaded.at);
+    Ok(())
+}
+
+/// What is to be known of firmware right behind the table: the state partition grows by a new table, for
+/// which there must be room in front of all partitions.
+pub(super) fn warning(loaded: &[Loaded]) -> Option<String> {
+    let first = loaded.iter().map(|it| it.at).min()?;
+    let needed = TABLE_LEN.saturating_add(ENTRIES_LEN);
+    (first < needed).then(|| {
+        format!(
+            "firmware begins at byte {first}: below {needed} there is no room for another partition \
+             table, and the state partition will not grow on the first boot"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -88,10 +106,12 @@ mod tests {
         let found = read(&[firmware("1M"), firmware("32K")]).unwrap();
         let places: Vec<_> = found.iter().map(|it| (it.at, it.end())).collect();
         assert_eq!(places, [(32 << 10, 33 << 10), (1 << 20, (1 << 20) + 1024)]);
+        assert!(warning(&found).is_some_and(|it| it.contains("begins at byte 32768: below 33792")));
+        assert_eq!(warning(&found[1..]), None);
         for (places, expected) in [
             (&["8K"][..], "overlaps the partition table"),
             (&["32K", "33K"], ""),
-            (&["32K", "33280"], "overlaps other firmware"),
+            (&["32K", "33280"], "overlaps firmware"),
             (&["33000"], "33000 is not a multiple of 512"),
         ] {
             let all: Vec<_> = places.iter().map(|at| firmware(at)).collect();

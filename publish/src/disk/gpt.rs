@@ -14,6 +14,9 @@ pub(super) const SECTOR: usize = 512;
 /// What the table takes at the front: LBA 0 to 33.
 pub(super) const TABLE_LEN: u64 = (2 + ENTRIES_SECTORS) * SECTOR_LEN;
 
+/// Length of the array of entries.
+pub(super) const ENTRIES_LEN: u64 = ENTRIES_SECTORS * SECTOR_LEN;
+
 /// Everything in front of the first partition. What is behind the table stays free, so that a device can
 /// put another array there and go over to it with one sector.
 pub(super) const FRONT_LEN: u64 = 1 << 20;

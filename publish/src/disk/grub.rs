@@ -12,7 +12,7 @@ use gybe_image::fat::File;
 
 use super::DiskError;
 use super::gpt::{BOOT_CODE_LEN, SECTOR, SECTOR_LEN};
-use super::loader::Machine;
+use super::loader::{Machine, Settings};
 use super::plan::Plan;
 use super::program::{self, ProgramError};
 use super::script;
@@ -59,15 +59,6 @@ const NOP: u8 = 0x90;
 /// segment that they are loaded to.
 const BLOCK_LIST_AT: usize = SECTOR - 12;
 const KERNEL_SEGMENT: u16 = 0x820;
-
-/// What is set in the script.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Settings<'a> {
-    pub(super) local: &'a str,
-    pub(super) dtb: Option<&'a str>,
-    /// The whole command line, but for what the loader adds.
-    pub(super) command_line: &'a str,
-}
 
 /// GRUB's files on the build host.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 
 use super::DiskError;
+use super::uboot::Redundant;
 
 /// A loader that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,6 +26,19 @@ pub(super) enum Loader {
 pub(super) enum Machine {
     Amd64,
     Arm64,
+}
+
+/// What a disk says to its loader.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings<'a> {
+    /// Arguments for the kernel that are not signed.
+    pub(super) local: &'a str,
+    /// A device tree in the boot target.
+    pub(super) dtb: Option<&'a str>,
+    /// The kernel's whole command line, but for what the loader adds.
+    pub(super) command_line: &'a str,
+    /// U-Boot's own environment, where it has one that can be used.
+    pub(super) redundant: Option<&'a Redundant>,
 }
 
 impl Loader {

@@ -3,6 +3,9 @@
 //! ```text
 //! │ table │ esp │ bios │ gybe_env │ boot_a │ root_a │ boot_b │ root_b │ state │ table │
 //!   1 MiB   GRUB  x86_64                                                 last
+//!
+//! │ table │ boot_script │ gybe_env │ boot_a │ root_a │ boot_b │ root_b │ state │ table │
+//!           U-Boot, its number is the last
 //! ```
 //!
 //! `docs/formats/factory-disk.md` specifies it.
@@ -24,6 +27,9 @@ const ESP_LEN: u64 = 64 * MIB;
 /// GRUB's core, about 200 KiB.
 const BIOS_LEN: u64 = 2 * MIB;
 const ENVIRONMENT_LEN: u64 = 16 * MIB;
+/// A copy of U-Boot's script.
+pub(super) const SCRIPT: &str = "boot_script";
+const SCRIPT_LEN: u64 = MIB;
 /// Boot targets grow with every kernel, and partitions never.
 const BOOT_LEN_MIN: u64 = 256 * MIB;
 const STATE_LEN: u64 = 256 * MIB;
@@ -83,16 +89,14 @@ impl Plan {
         let mut entries: Vec<Entry> = Vec::new();
         let firmware_end = firmware.iter().map(Loaded::end).max().unwrap_or(0);
         let mut start = firmware_end.max(FRONT_LEN).next_multiple_of(MIB);
+        let is_u_boot = matches!(loader, Loader::UBoot(_));
+        let script_at = start;
+        if is_u_boot {
+            start = start.saturating_add(SCRIPT_LEN);
+        }
         let mut add = |name: &'static str, kind: Guid, len: u64| {
-            let bootable = name == "gybe_env" && matches!(loader, Loader::UBoot(_));
-            entries.push(Entry {
-                name,
-                kind,
-                guid: Guid::derived(&digest, name),
-                start,
-                len,
-                bootable,
-            });
+            let (guid, bootable) = (Guid::derived(&digest, name), is_u_boot && name == "gybe_env");
+            entries.push(Entry { name, kind, guid, start, len, bootable });
             start = start.saturating_add(len);
         };
         if loader.has_esp() {
@@ -107,11 +111,16 @@ impl Plan {
             add(root_name, Guid::LINUX, root);
         }
         add("state", Guid::LINUX, state);
-        // Their numbers come last, so that the others are the same on every disk.
+        // Numbers of what lies in front come last, so that those of the others are the same on every disk.
+        if is_u_boot {
+            let (name, kind, guid) = (SCRIPT, Guid::LINUX, Guid::derived(&digest, SCRIPT));
+            let (start, len, bootable) = (script_at, SCRIPT_LEN, true);
+            entries.push(Entry { name, kind, guid, start, len, bootable });
+        }
         for (number, loaded) in firmware.iter().enumerate() {
-            let guid = Guid::derived(&digest, &format!("firmware {number}"));
+            let guid = Guid::derived(&digest, &format!("{} {number}", loaded.name));
             let (start, len) = (loaded.at, loaded.bytes.len() as u64);
-            let (name, kind) = ("firmware", Guid::RESERVED);
+            let (name, kind) = (loaded.name, Guid::RESERVED);
             entries.push(Entry { name, kind, guid, start, len, bootable: false });
         }
         let disk_len = start.checked_add(BACK_LEN).filter(|len| *len < i64::MAX as u64);

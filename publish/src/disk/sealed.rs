@@ -1,5 +1,6 @@
 //! What the sealed root says about the device that it makes: whom it trusts, and where it looks.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -29,11 +30,35 @@ struct Config {
     compatible: Option<String>,
     reference: Option<String>,
     bootloader: Option<Bootloader>,
+    #[serde(default)]
+    slot: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Bootloader {
     kind: Option<String>,
+    environment: Option<String>,
+    file: Option<String>,
+    fw_env: Option<String>,
+}
+
+impl Bootloader {
+    /// What is odd about where the device looks for what the loader reads.
+    fn warning(&self, loader: Loader, redundant: bool) -> Option<String> {
+        let (key, found, expected) = match loader {
+            Loader::Grub(_) => ("environment", &self.environment, "/run/gybe/env/grubenv"),
+            Loader::UBoot(_) if redundant => {
+                let missing =
+                    "bootloader.fw_env is not set, but U-Boot has a redundant environment";
+                return self.fw_env.is_none().then(|| format!("{CONFIG}: {missing}"));
+            }
+            Loader::UBoot(_) => ("file", &self.file, "/run/gybe/env/gybe.env"),
+        };
+        let found = found.as_deref().unwrap_or("not set");
+        let odd =
+            format!("{CONFIG}: bootloader.{key} is {found}, but this disk has it at {expected}");
+        (found != expected).then_some(odd)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,6 +103,7 @@ pub(super) fn check(
     package: &Package,
     release: &Release<'_>,
     loader: Loader,
+    redundant: bool,
 ) -> Result<Found, DiskError> {
     let mut found = Found::default();
     let Some(config) = document::<Config>(root, CONFIG)? else {
@@ -93,9 +119,24 @@ pub(super) fn check(
     if let Some(compatible) = config.compatible.filter(|it| it != manifest.compatible) {
         return Err(other("compatible", &compatible, manifest.compatible));
     }
-    let kind = config.bootloader.and_then(|bootloader| bootloader.kind);
-    if let Some(kind) = kind.filter(|kind| kind != loader.name()) {
-        return Err(other("bootloader.kind", &kind, loader.name()));
+    if let Some(bootloader) = &config.bootloader {
+        let kind = bootloader.kind.as_deref();
+        if let Some(kind) = kind.filter(|kind| *kind != loader.name()) {
+            return Err(other("bootloader.kind", kind, loader.name()));
+        }
+        found.warnings.extend(bootloader.warning(loader, redundant));
+    }
+    for slot in ["a", "b"] {
+        for target in ["root", "boot"] {
+            let path = config.slot.get(slot).and_then(|slot| slot.get(target));
+            let expected = format!("/dev/disk/by-partlabel/{target}_{slot}");
+            if path != Some(&expected) {
+                let path = path.map_or("not set", String::as_str);
+                found.warnings.push(format!(
+                    "{CONFIG}: slot.{slot}.{target} is {path}, but this disk has it at {expected}"
+                ));
+            }
+        }
     }
     found.reference = config.reference;
     let Some(trust) = document::<Trust>(root, TRUST)? else {

@@ -33,6 +33,11 @@ const CONFIG: &str = "[defaults]\n\
     features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize\n\
     }\n";
 
+/// The journal never grows: the one that e2fsprogs gives to a small file system would be far too short for
+/// what becomes of it on the first boot. From a length on that has room for it.
+const JOURNAL_MIB: u64 = 64;
+const JOURNAL_FROM: u64 = 256 << 20;
+
 /// The time in every inode, in seconds since 1970: 2000-01-01, since e2fsprogs takes 0 for "now".
 const TIME_S: &str = "946684800";
 
@@ -96,6 +101,9 @@ fn make(folder: &Path, entry: &Entry, seed: Guid, nodes: &[Node]) -> Result<(), 
         format!("hash_seed={seed},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0,nodiscard");
     let mut mke2fs = e2fs("mke2fs");
     mke2fs.args(["-q", "-F", "-t", "ext4", "-L", "state", "-U", &entry.guid.to_string()]);
+    if entry.len >= JOURNAL_FROM {
+        mke2fs.args(["-J", &format!("size={JOURNAL_MIB}")]);
+    }
     program::run(mke2fs.args(["-E", &extended, "state"]), PACKAGE)?;
 
     put("commands", commands(nodes).as_bytes())?;

@@ -6,11 +6,15 @@ use gybe_core::boot::BootState;
 use gybe_image::fat::File;
 use gybe_uboot::{FILE_LEN, Image, Stamp};
 
+mod redundant;
+
 use super::DiskError;
-use super::loader::Machine;
+use super::loader::{Machine, Settings};
 use super::plan::Plan;
 use super::script;
 use super::volume::file;
+pub use redundant::Place;
+pub(super) use redundant::Redundant;
 
 const MAGIC: u32 = 0x2705_1956;
 const HEADER_LEN: usize = 64;
@@ -20,38 +24,53 @@ const COMPRESSION_NONE: u8 = 0;
 const NAME: &[u8] = b"gybe";
 const NAME_LEN: usize = 32;
 
-/// The files of the environment's partition: the first environment file is in force, and both say
-/// `state`.
-pub(super) fn environment_files(
+/// The script for this disk, as U-Boot takes it.
+pub(super) fn script(
     machine: Machine,
     plan: &Plan,
-    state: &BootState,
-    local: &str,
-    dtb: Option<&str>,
-) -> Result<Vec<File>, DiskError> {
+    settings: Settings<'_>,
+) -> Result<File, DiskError> {
+    let kind = if settings.redundant.is_some() { "redundant" } else { "files" };
+    let (local, dtb) = (settings.local, settings.dtb.unwrap_or_default());
     let place =
         |name: &'static str| Ok::<_, DiskError>(format!("${{gybe_disk}}:{}", plan.number(name)?));
     let lines = [
-        ("gybe_kind=", "gybe_kind=files".to_owned()),
+        ("gybe_kind=", format!("gybe_kind={kind}")),
         ("gybe_env_part=", format!("gybe_env_part=\"{}\"", place("gybe_env")?)),
         ("gybe_boot_a=", format!("gybe_boot_a=\"{}\"", place("boot_a")?)),
         ("gybe_root_a=", format!("gybe_root_a=\"{}\"", place("root_a")?)),
         ("gybe_boot_b=", format!("gybe_boot_b=\"{}\"", place("boot_b")?)),
         ("gybe_root_b=", format!("gybe_root_b=\"{}\"", place("root_b")?)),
         ("gybe_local=", format!("gybe_local=\"{local}\"")),
-        ("gybe_dtb=", format!("gybe_dtb=\"{}\"", dtb.unwrap_or_default())),
+        ("gybe_dtb=", format!("gybe_dtb=\"{dtb}\"")),
     ];
     let script = script::with_lines(script::U_BOOT, &lines)?;
+    Ok(file("boot.scr", script_image(machine, script.as_bytes())))
+}
+
+/// The files of the environment's partition. Without a redundant environment two of them are it: the
+/// first is in force, and both say `state`.
+pub(super) fn environment_files(
+    state: &BootState,
+    settings: Settings<'_>,
+    script: File,
+) -> Result<Vec<File>, DiskError> {
     let environment = |sequence: u32| {
         let mut bytes = vec![0; FILE_LEN];
         let written = Image::empty_file().write(Some(state), Stamp::Sequence(sequence), &mut bytes);
         written.map(|()| bytes).map_err(|cause| DiskError::UBootEnvironment(cause.to_string()))
     };
-    Ok(vec![
-        file("boot.scr", script_image(machine, script.as_bytes())),
-        file("gybe.env", environment(1)?),
-        file("gybe2.env", environment(0)?),
-    ])
+    let mut files = vec![script];
+    match settings.redundant {
+        Some(redundant) => {
+            files.extend(redundant.files().map(|(name, bytes)| file(name, bytes.to_vec())));
+        }
+        None => {
+            files.push(file("gybe.env", environment(1)?));
+            files.push(file("gybe2.env", environment(0)?));
+        }
+    }
+    Ok(files)
 }
 
 /// A script as `mkimage -T script` makes it: a header, the lengths of all parts, the only part.

@@ -1,5 +1,6 @@
 //! What `mkfs.vfat` and `mcopy` write is found again.
 
+use std::os::unix::fs::FileExt as _;
 use std::process::Command;
 
 use super::*;

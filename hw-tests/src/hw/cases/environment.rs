@@ -2,7 +2,7 @@
 
 use super::{health::last_fallback, update::expect_state};
 use crate::hw::{
-    case::{BOTH, Case, Set, ensure},
+    case::{BOTH, Case, GRUB, NONE, U_BOOT, ensure},
     machine::{Arch, Plugged, Start},
     rig::{ENVIRONMENT, Rig},
     trouble::Trouble,
@@ -12,7 +12,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "environment-not-writable",
         claim: "where a try cannot be counted nothing is tried, and no try is lost",
-        set: Set::Every,
+        every: BOTH,
         on: BOTH,
         start: Start::Written,
         run: environment_not_writable,
@@ -20,7 +20,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "environment-one-copy-damaged",
         claim: "with one copy of the environment damaged a Good slot boots",
-        set: Set::Every,
+        every: U_BOOT,
         on: BOTH,
         start: Start::Written,
         run: one_copy_damaged,
@@ -28,7 +28,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "environment-both-copies-damaged",
         claim: "with both copies damaged a whole slot boots",
-        set: Set::Full,
+        every: NONE,
         on: BOTH,
         start: Start::Written,
         run: both_copies_damaged,
@@ -36,7 +36,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "environment-emptied",
         claim: "with both copies emptied a whole slot boots",
-        set: Set::Every,
+        every: BOTH,
         on: BOTH,
         start: Start::Written,
         run: emptied,
@@ -44,7 +44,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "environment-lost-during-install",
         claim: "a half-written slot never boots, even without an environment",
-        set: Set::Every,
+        every: GRUB,
         on: BOTH,
         start: Start::Factory,
         run: lost_during_install,

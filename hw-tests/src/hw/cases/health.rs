@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::update::expect_state;
 use crate::hw::{
-    case::{BOTH, Case, Set, ensure},
+    case::{BOTH, Case, GRUB, NONE, U_BOOT, ensure},
     machine::{Arch, Plugged, Start},
     rig::Rig,
     trouble::Trouble,
@@ -17,7 +17,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "health-fails-three-times",
         claim: "a release whose check fails falls back, says why, and is not tried again",
-        set: Set::Every,
+        every: BOTH,
         on: BOTH,
         start: Start::Written,
         run: health_fails_three_times,
@@ -25,7 +25,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "health-fails-once",
         claim: "a release whose check fails once is kept at the second boot",
-        set: Set::Every,
+        every: U_BOOT,
         on: BOTH,
         start: Start::Written,
         run: health_fails_once,
@@ -33,7 +33,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "check-never-ends",
         claim: "a check that never ends is stopped at the deadline of the trial",
-        set: Set::Full,
+        every: NONE,
         on: BOTH,
         start: Start::Written,
         run: check_never_ends,
@@ -41,7 +41,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "kernel-panics",
         claim: "a release whose kernel panics falls back",
-        set: Set::Every,
+        every: U_BOOT,
         on: BOTH,
         start: Start::Written,
         run: kernel_panics,
@@ -49,7 +49,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "hang-before-userspace",
         claim: "a release that hangs in the initramfs falls back when the watchdog bites",
-        set: Set::Every,
+        every: U_BOOT,
         on: BOTH,
         start: Start::Factory,
         run: hang_before_userspace,
@@ -57,7 +57,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "hang-after-userspace",
         claim: "a release that hangs while it is checked is reset by the watchdog and falls back",
-        set: Set::Every,
+        every: BOTH,
         on: BOTH,
         start: Start::Written,
         run: hang_after_userspace,
@@ -65,7 +65,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "committed-slot-is-unhealthy",
         claim: "a committed release that fails its checks says so and stays",
-        set: Set::Every,
+        every: GRUB,
         on: BOTH,
         start: Start::BothGood,
         run: committed_slot_is_unhealthy,

@@ -5,7 +5,7 @@ use super::{
     update::expect_state,
 };
 use crate::hw::{
-    case::{BOTH, Case, Set, ensure},
+    case::{BOTH, Case, GRUB, U_BOOT, ensure},
     machine::{Arch, Start},
     rig::Rig,
     trouble::Trouble,
@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "kernel-missing",
         claim: "a kernel that is not there costs a try, and the device falls back",
-        set: Set::Every,
+        every: BOTH,
         on: BOTH,
         start: Start::Written,
         run: kernel_missing,
@@ -26,7 +26,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "kernel-bit-flipped-in-trial",
         claim: "a kernel with one flipped bit is not started, which costs a try",
-        set: Set::Every,
+        every: BOTH,
         on: BOTH,
         start: Start::Written,
         run: kernel_bit_flipped_in_trial,
@@ -34,7 +34,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "kernel-bit-flipped-in-good-slot",
         claim: "when the kernel of a committed slot has a flipped bit, the other Good slot boots",
-        set: Set::Every,
+        every: BOTH,
         on: BOTH,
         start: Start::BothGood,
         run: kernel_bit_flipped_in_good_slot,
@@ -42,7 +42,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "root-hash-wrong",
         claim: "a root that does not match the root hash is not mounted, and the device falls back",
-        set: Set::Every,
+        every: U_BOOT,
         on: BOTH,
         start: Start::Written,
         run: root_hash_wrong,
@@ -50,7 +50,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "root-bit-flipped-in-trial",
         claim: "a flipped bit in the new root is an error when it is read, and the device falls back",
-        set: Set::Every,
+        every: U_BOOT,
         on: BOTH,
         start: Start::Written,
         run: root_bit_flipped_in_trial,
@@ -58,7 +58,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "root-bit-flipped-while-running",
         claim: "a flipped bit in the running root is an I/O error, never wrong data",
-        set: Set::Every,
+        every: GRUB,
         on: BOTH,
         start: Start::Factory,
         run: root_bit_flipped_while_running,

@@ -2,7 +2,7 @@
 
 use super::update::expect_state;
 use crate::hw::{
-    case::{BOTH, Case, Set, ensure},
+    case::{BOTH, Case, GRUB, ensure},
     machine::{Arch, Plugged, Start},
     rig::Rig,
     trouble::Trouble,
@@ -12,7 +12,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "second-disk-with-the-same-labels",
         claim: "a second disk with the same labels is neither booted nor written",
-        set: Set::Every,
+        every: BOTH,
         on: BOTH,
         start: Start::Factory,
         run: second_disk,
@@ -20,7 +20,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "state-partition-lost",
         claim: "without its state partition the device boots, says so, and still updates",
-        set: Set::Every,
+        every: GRUB,
         on: BOTH,
         start: Start::Factory,
         run: state_lost,

@@ -2,7 +2,7 @@
 
 use super::{health::try_with_fault, update::expect_state};
 use crate::hw::{
-    case::{BOTH, Case, Set, ensure},
+    case::{BOTH, Case, NONE, ensure},
     machine::{Arch, Plugged, Start},
     rig::{Rig, Up},
     trouble::Trouble,
@@ -16,15 +16,23 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "power-cut-in-each-trial",
         claim: "a release that only met power cuts is tried again later, and kept",
-        set: Set::Every,
+        every: BOTH,
         on: BOTH,
         start: Start::Written,
         run: power_cut_in_each_trial,
     },
     Case {
+        name: "power-cut-at-every-write",
+        claim: "a power cut at any write of an update, or inside it, leaves a whole slot that boots",
+        every: BOTH,
+        on: BOTH,
+        start: Start::Factory,
+        run: power_cut_at_every_write,
+    },
+    Case {
         name: "power-cut-at-random",
         claim: "power cuts at 5 random moments leave a whole slot that boots",
-        set: Set::Every,
+        every: BOTH,
         on: BOTH,
         start: Start::Factory,
         run: |rig, _| power_cut_at_random(rig, CUTS_EVERY),
@@ -32,7 +40,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "power-cut-at-random-often",
         claim: "power cuts at 20 random moments leave a whole slot that boots",
-        set: Set::Full,
+        every: NONE,
         on: BOTH,
         start: Start::Factory,
         run: |rig, _| power_cut_at_random(rig, CUTS_FULL),
@@ -56,6 +64,23 @@ fn power_cut_in_each_trial(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
     rig.health_done()?;
     expect_state(rig, "b", "good")?;
     Ok(String::new())
+}
+
+/// The loader's writes, the kernel's, the agent's: from the factory to a release that is kept.
+fn power_cut_at_every_write(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+    rig.plugged = Plugged { stick: true, recorded: true, ..Plugged::default() };
+    rig.power_on()?;
+    rig.expect_up("1", "a", false)?;
+    rig.health_done()?;
+    rig.install("v2")?;
+    rig.reboot()?;
+    rig.expect_up("2", "b", true)?;
+    rig.health_done()?;
+    expect_state(rig, "b", "good")?;
+    rig.reboot()?;
+    rig.expect_up("2", "b", false)?;
+    rig.health_done()?;
+    rig.judge_writes()
 }
 
 /// Numbers that are the same in every run of the same seed (Numerical Recipes' LCG).

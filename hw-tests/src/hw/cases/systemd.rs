@@ -2,7 +2,7 @@
 
 use super::{health, update};
 use crate::hw::{
-    case::{Case, Set},
+    case::{Case, NONE},
     machine::{Guest, Model, Start},
 };
 
@@ -10,7 +10,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "systemd-update-and-commit",
         claim: "Debian 12 and 13 update themselves, and `gybe-health.service` keeps the release",
-        set: Set::Full,
+        every: NONE,
         on: &[Model::BIOS.with(Guest::InitramfsTools), Model::UEFI.with(Guest::Dracut)],
         start: Start::Factory,
         run: update::update_and_commit,
@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "systemd-health-fails",
         claim: "a release whose check fails under systemd falls back and says why",
-        set: Set::Full,
+        every: NONE,
         on: &[Model::BIOS.with(Guest::InitramfsTools)],
         start: Start::Written,
         run: health::health_fails_three_times,
@@ -26,7 +26,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "systemd-hangs",
         claim: "a release that hangs under systemd is reset by the watchdog and falls back",
-        set: Set::Full,
+        every: NONE,
         on: &[Model::BIOS.with(Guest::InitramfsTools)],
         start: Start::Written,
         run: health::hang_after_userspace,

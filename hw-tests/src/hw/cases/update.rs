@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::hw::{
-    case::{BOTH, Case, Set, ensure},
+    case::{BOTH, Case, GRUB, U_BOOT, ensure},
     machine::{Arch, Model, Plugged, Start},
     rig::Rig,
     trouble::Trouble,
@@ -13,7 +13,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "update-and-commit",
         claim: "the guest updates itself from a stick, proves the release and keeps it",
-        set: Set::Every,
+        every: BOTH,
         on: BOTH,
         start: Start::Factory,
         run: update_and_commit,
@@ -21,7 +21,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "update-and-commit-uefi",
         claim: "the same, started by UEFI",
-        set: Set::Every,
+        every: &[Model::UEFI],
         on: &[Model::UEFI],
         start: Start::Factory,
         run: update_and_commit,
@@ -29,7 +29,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "update-back-into-a",
         claim: "the next update goes into slot A",
-        set: Set::Every,
+        every: U_BOOT,
         on: BOTH,
         start: Start::BothGood,
         run: update_back_into_a,
@@ -37,7 +37,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "rollback-by-hand",
         claim: "`gybe rollback` boots the other slot",
-        set: Set::Every,
+        every: GRUB,
         on: BOTH,
         start: Start::BothGood,
         run: rollback_by_hand,
@@ -45,7 +45,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "install-killed-and-resumed",
         claim: "an install that was killed goes on with what it had written",
-        set: Set::Every,
+        every: U_BOOT,
         on: BOTH,
         start: Start::Factory,
         run: install_killed_and_resumed,

@@ -1,0 +1,95 @@
+//! The units for systemd: sound, and in an order that systemd does not have to break.
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "a test may fail by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where this machine's systemd has its targets.
+const SYSTEMD: &str = "/usr/lib/systemd/system";
+const ENABLED: [&str; 2] = ["gybe-health.service", "gybe-trial-deadline.service"];
+/// Something of an integrator's that waits for a healthy system, as systemd's own documentation has it.
+const WAITING: &str = "[Unit]\nRequires=boot-complete.target\nAfter=boot-complete.target\n\
+                       [Service]\nType=oneshot\nExecStart=/usr/bin/gybe\n\
+                       [Install]\nWantedBy=multi-user.target\n";
+
+fn system() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../agent/system")
+}
+
+/// Runs a tool; gives all that it says.
+fn run(command: &mut Command) -> String {
+    let ended = command.output().unwrap_or_else(|cause| {
+        panic!("{command:?}: {cause}; run: cargo full-test, which installs it")
+    });
+    let said = String::from_utf8_lossy(&ended.stdout).into_owned();
+    said + &String::from_utf8_lossy(&ended.stderr)
+}
+
+/// A system with our units and one that waits for a healthy system.
+fn image(name: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if root.exists() {
+        fs::remove_dir_all(&root).unwrap();
+    }
+    let units = root.join("usr/lib/systemd/system");
+    fs::create_dir_all(&units).unwrap();
+    run(Command::new("cp").arg("-a").arg(format!("{SYSTEMD}/.")).arg(&units));
+    run(Command::new("cp").arg("-r").arg(system().join("systemd/.")).arg(&units));
+    fs::write(units.join("waiting.service"), WAITING).unwrap();
+    fs::create_dir_all(root.join("usr/bin")).unwrap();
+    run(Command::new("cp").arg("/bin/true").arg(root.join("usr/bin/gybe")));
+    root
+}
+
+/// What systemd says of the default target with our units enabled.
+fn verify(root: &Path) -> String {
+    let option = format!("--root={}", root.display());
+    let mut enable = Command::new("systemctl");
+    run(enable.arg(&option).args(["--quiet", "enable", "waiting.service"]).args(ENABLED));
+    for unit in ENABLED {
+        let found = run(Command::new("find").arg(root.join("etc")).args(["-name", unit]));
+        assert!(found.contains(unit), "{unit} is not enabled");
+    }
+    let said = run(Command::new("systemd-analyze").args(["verify", &option, "multi-user.target"]));
+    let ours =
+        |line: &&str| ["gybe", "boot-complete", "waiting"].iter().any(|it| line.contains(it));
+    said.lines().filter(ours).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn the_units_are_sound_and_close_no_cycle() {
+    let root = image("units");
+    assert_eq!(verify(&root), "");
+    let option = format!("--root={}", root.display());
+    let mut each = Command::new("systemd-analyze");
+    let said = run(each.args(["verify", &option, "gybe-trial-failed.service"]));
+    assert!(!said.contains("gybe-trial-failed"), "{said}");
+}
+
+#[test]
+fn a_health_check_behind_multi_user_would_close_a_cycle() {
+    let root = image("units-cycle");
+    let unit = root.join("usr/lib/systemd/system/gybe-health.service");
+    let text = fs::read_to_string(&unit).unwrap();
+    fs::write(&unit, text.replace("After=basic.target", "After=multi-user.target")).unwrap();
+    let said = verify(&root);
+    assert!(said.contains("ordering cycle"), "{said}");
+}
+
+#[test]
+fn greenboots_own_unit_runs_gybe_with_the_drop_in() {
+    let root = image("units-greenboot");
+    let units = root.join("usr/lib/systemd/system");
+    let greenboot = "[Unit]\nOnFailure=redboot.target\n[Service]\nType=oneshot\n\
+                     ExecStart=/usr/libexec/greenboot/greenboot check\n";
+    fs::write(units.join("greenboot-healthcheck.service"), greenboot).unwrap();
+    let from = system().join("greenboot/greenboot-healthcheck.service.d");
+    run(Command::new("cp").arg("-r").arg(from).arg(&units));
+    let option = format!("--root={}", root.display());
+    let mut cat = Command::new("systemd-analyze");
+    let said = run(cat.args(["verify", &option, "greenboot-healthcheck.service"]));
+    // Its own program is not there, and nothing asks for it any more.
+    assert!(!said.contains("greenboot"), "{said}");
+}
