@@ -16,11 +16,13 @@
 //!
 //! So the primary table is whole at every moment. It must be: Linux does not look for the backup
 //! unless it is told `gpt` on its command line, and GRUB never does. The next replacement takes the
-//! other of the two places.
+//! other of the two places. Where a board's firmware lies before the first MiB they are shorter.
 
 use std::io;
 
-use crate::device::gpt::{Entry, Guid, Header, PRIMARY_LBA, ReadDisk, Table};
+use crate::device::gpt::{
+    ENTRIES_MAX, ENTRY_LEN, Entry, Guid, Header, PRIMARY_LBA, ReadDisk, Table,
+};
 
 /// Partitions end at a multiple of this many bytes.
 const ALIGNMENT: u64 = 1 << 20;
@@ -90,11 +92,13 @@ pub fn make<D: ReadDisk>(disk: &D, label: &str, fresh: &Fresh<'_>) -> Result<Pla
     let last_lba = disk.sectors().checked_sub(1).ok_or(PlanError::NoTable)?;
     let old = Table::read_as_linux(disk).ok_or(PlanError::NoTable)?;
     let mut table = old.clone();
-    let size = old.header.entries_sectors(sector_len);
-    let last_usable = last_lba.checked_sub(size).and_then(|lba| lba.checked_sub(1));
-    let last_usable = last_usable.ok_or(PlanError::NoTable)?;
     let first_used = used(&old.entries).map(|entry| entry.first).min();
     let first_used = first_used.ok_or(PlanError::NoTable)?;
+    let (place, size) = free_place(disk, &old, first_used)?;
+    let count = size.saturating_mul(sector_len).checked_div(ENTRY_LEN as u64).unwrap_or(0);
+    table.entries.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+    let last_usable = last_lba.checked_sub(size).and_then(|lba| lba.checked_sub(1));
+    let last_usable = last_usable.ok_or(PlanError::NoTable)?;
     let end = used(&old.entries).map(|entry| entry.last).max().unwrap_or(0);
     if end > last_usable {
         return Err(PlanError::Shrunk { end, last: last_usable });
@@ -118,12 +122,12 @@ pub fn make<D: ReadDisk>(disk: &D, label: &str, fresh: &Fresh<'_>) -> Result<Pla
     let (first, last) = (state.first, state.last);
 
     table.header.disk = rename(&mut table, fresh)?;
-    let place = free_place(disk, &old, first_used, size)?;
     table.header = Header {
         lba: PRIMARY_LBA,
         other_lba: last_lba,
         first_usable: first_used,
         last_usable,
+        count: u32::try_from(table.entries.len()).unwrap_or(ENTRIES_MAX),
         entries_crc: crc32fast::hash(&table.encode_entries()),
         ..table.header
     };
@@ -153,26 +157,45 @@ fn rename(table: &mut Table, fresh: &Fresh<'_>) -> Result<Guid, PlanError> {
     guid().map_err(random)
 }
 
-/// Where the new entries can lie: right before the first partition, and not where the old ones do.
+/// Where the new entries can lie, and how many sectors they take there: right before the first
+/// partition, and not where the old ones do. Where a board's firmware leaves less room than they take,
+/// there may be fewer, as long as none is lost that is used.
 fn free_place<D: ReadDisk>(
     disk: &D,
     old: &Table,
     first_used: u64,
-    size: u64,
-) -> Result<u64, PlanError> {
-    let places = [1, 2].map(|count| first_used.checked_sub(size.saturating_mul(count)));
-    let current = Table::read(disk, PRIMARY_LBA).map_or(0, |primary| primary.header.entries_lba);
-    let overlaps = |place: u64| place.abs_diff(current) < size;
-    let begin = PRIMARY_LBA.saturating_add(1);
-    let mut free = places.into_iter().flatten().filter(|&it| it >= begin && !overlaps(it));
-    let place = free.next().ok_or(PlanError::NoRoom { first: first_used })?;
+) -> Result<(u64, u64), PlanError> {
     let sector_len = disk.sector_len();
+    let size = old.header.entries_sectors(sector_len);
+    let current = match Table::read(disk, PRIMARY_LBA) {
+        Some(primary) => {
+            let begin = primary.header.entries_lba;
+            begin..begin.saturating_add(primary.header.entries_sectors(sector_len))
+        }
+        // Nothing is referred to in front, so nothing there is in the way.
+        None => 0..0,
+    };
+    let begin = PRIMARY_LBA.saturating_add(1);
+    let overlaps = |place: u64| place < current.end && current.start < place.saturating_add(size);
+    let places = [1, 2].map(|count| first_used.checked_sub(size.saturating_mul(count)));
+    let whole = places.into_iter().flatten().find(|&it| it >= begin && !overlaps(it));
+    let gaps = [current.end.max(begin)..first_used, begin..current.start.min(first_used)];
+    let largest = gaps.into_iter().max_by_key(|gap| gap.end.saturating_sub(gap.start));
+    let needed = old.entries.iter().rposition(Entry::is_used).map_or(0, |last| last + 1);
+    let needed = (needed as u64).saturating_mul(ENTRY_LEN as u64).div_ceil(sector_len);
+    let (place, size) = match (whole, largest) {
+        (Some(place), _) => (place, size),
+        (None, Some(gap)) if gap.end.saturating_sub(gap.start) >= needed => {
+            (gap.start, gap.end.saturating_sub(gap.start).min(size))
+        }
+        _ => return Err(PlanError::NoRoom { first: first_used }),
+    };
     let len = usize::try_from(size.saturating_mul(sector_len)).unwrap_or(0);
     let mut bytes = vec![0; len];
     let offset = place.saturating_mul(sector_len);
     disk.read_at(offset, &mut bytes).map_err(|cause| PlanError::Read { lba: place, cause })?;
     let is_ours = bytes.iter().all(|&byte| byte == 0) || are_entries_of(&bytes, old);
-    if is_ours { Ok(place) } else { Err(PlanError::InUse { lba: place, sectors: size }) }
+    if is_ours { Ok((place, size)) } else { Err(PlanError::InUse { lba: place, sectors: size }) }
 }
 
 /// Whether `bytes` are entries of this disk, of a table before this one, cut short or whole: where

@@ -229,6 +229,33 @@ fn a_state_that_has_grown_is_whole_to_sfdisk_and_sgdisk_and_is_left_alone() {
 }
 
 #[test]
+fn firmware_before_the_first_mib_leaves_room_for_fewer_entries() {
+    let script = SCRIPT.replace("start=2048, size=2048", "start=64, size=2048");
+    let mut bytes = made_by_sfdisk(IMAGE_LEN, &script);
+    bytes.resize(DISK_LEN, 0);
+    let mut disk = Bytes { bytes, sector_len: 512 };
+    let mut known = None;
+    for (place, len) in [(34, DISK_LEN), (4, DISK_LEN + 2 * MIB), (34, DISK_LEN + 3 * MIB)] {
+        disk.bytes.resize(len, 0);
+        let plan = plan(&disk, known).unwrap();
+        carry_out(&mut disk, &plan);
+        let table = Table::read(&disk, PRIMARY_LBA).unwrap();
+        assert_eq!((table.header.entries_lba, table.header.count), (place, 120));
+        assert_eq!(Table::read(&disk, disk.sectors() - 1).unwrap().entries, table.entries);
+        assert_eq!(self::plan(&disk, Some(plan.disk)).unwrap().steps, []);
+        known = Some(plan.disk);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk");
+    File::create(&path).unwrap().write_all_at(&disk.bytes, 0).unwrap();
+    for judge in ["/sbin/sfdisk", "/sbin/sgdisk"] {
+        let said = Command::new(judge).arg("--verify").arg(&path).output().unwrap();
+        let said = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
+        assert!(said.contains("No errors") || said.contains("No problems found"), "{said}");
+    }
+}
+
+#[test]
 fn a_disk_that_is_not_as_the_factory_made_it_is_left_alone() {
     let mut shrunk = flashed();
     shrunk.bytes.truncate(5 * MIB);
@@ -253,8 +280,8 @@ fn a_disk_that_is_not_as_the_factory_made_it_is_left_alone() {
             "state is not the last partition of the disk",
         ),
         (
-            with(&[("start=2048, size=2048", "start=40, size=2048")]),
-            "no room for partition entries before sector 40, where the first partition begins",
+            with(&[("start=2048, size=2048", "start=34, size=2048")]),
+            "no room for partition entries before sector 34, where the first partition begins",
         ),
     ] {
         assert_eq!(plan(&disk, None).unwrap_err().to_string(), expected);
