@@ -10,7 +10,8 @@ check() {
 
 depends() {
     local needed="dm"
-    if [[ $(systemctl --version 2> /dev/null) =~ ^systemd\ ([0-9]+) ]] &&
+    if dracut_module_included systemd &&
+        [[ $(systemctl --version 2> /dev/null) =~ ^systemd\ ([0-9]+) ]] &&
         ((BASH_REMATCH[1] >= 254)) && dracut_has systemd-veritysetup; then
         needed+=" systemd-veritysetup"
     fi
