@@ -23,17 +23,17 @@ impl Phases {
 
     /// The kernel started its first program: firmware and loader are done, and the kernel too.
     pub(crate) fn kernel(&mut self, at: Instant) {
-        self.last(|boot| drop(boot.kernel.get_or_insert(at)));
+        self.last(|boot| boot.kernel = boot.kernel.or(Some(at)));
     }
 
     /// The root's own userspace is up.
     pub(crate) fn up(&mut self, at: Instant) {
-        self.last(|boot| drop(boot.up.get_or_insert(at)));
+        self.last(|boot| boot.up = boot.up.or(Some(at)));
     }
 
     /// Health is judged.
     pub(crate) fn healthy(&mut self, at: Instant) {
-        self.last(|boot| drop(boot.healthy.get_or_insert(at)));
+        self.last(|boot| boot.healthy = boot.healthy.or(Some(at)));
     }
 
     fn last(&mut self, change: impl FnOnce(&mut Boot)) {
