@@ -153,11 +153,13 @@ fn the_boot_script_is_a_grub_script() {
 }
 
 /// Names of the script that are no environment variables: the integrator's, and its own.
-const SCRIPT_NAMES: [&str; 19] = [
+const SCRIPT_NAMES: [&str; 23] = [
     "gybe_disk",
     "gybe_env",
     "gybe_boot_a",
     "gybe_boot_b",
+    "gybe_root_a",
+    "gybe_root_b",
     "gybe_args_a",
     "gybe_args_b",
     "gybe_local",
@@ -166,6 +168,8 @@ const SCRIPT_NAMES: [&str; 19] = [
     "gybe_whole",
     "gybe_load",
     "gybe_part",
+    "gybe_root",
+    "gybe_device",
     "gybe_args",
     "gybe_trial",
     "gybe_check",

@@ -121,3 +121,18 @@ fn build_for_arm64() -> Result<PathBuf, String> {
         Err(cause) => Err(format!("cannot run {}: {cause}", run::shown(&build))),
     }
 }
+
+/// The variables that a U-Boot has built in, a line each, as its build writes them to
+/// `u-boot-initial-env`; read from the program, where they lie one behind the other with zeros
+/// between. `None`: it has none.
+#[must_use]
+pub fn built_in_variables(u_boot: &[u8]) -> Option<String> {
+    let at = u_boot.windows(8).position(|found| found == b"bootcmd=")?;
+    let (before, after) = u_boot.split_at_checked(at)?;
+    let is_variable = |entry: &&[u8]| entry.contains(&b'=') && entry.is_ascii();
+    let before = before.strip_suffix(b"\0")?;
+    let mut lines: Vec<&[u8]> = before.rsplit(|byte| *byte == 0).take_while(is_variable).collect();
+    lines.reverse();
+    lines.extend(after.split(|byte| *byte == 0).take_while(is_variable));
+    Some(lines.iter().map(|line| format!("{}\n", String::from_utf8_lossy(line))).collect())
+}

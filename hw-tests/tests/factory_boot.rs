@@ -16,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use bench::{Bench, MODULES, Parts, image, tool};
 use cpio::Archive;
 use factory::{Disk, configure, put};
+use gybe_hw_tests::guest::built_in_variables;
 use serde_json::{Value, json};
 
 /// One machine at a time: two slow each other down more than they save.
@@ -203,26 +204,17 @@ fn a_pc_starts_without_the_partition_of_its_environment() {
     assert!(said.contains("gybe: no slot can be loaded"), "{said}");
 }
 
-/// The variables that a U-Boot has built in, as its build writes them down.
-fn built_in(u_boot: &[u8]) -> String {
-    let at = u_boot.windows(8).position(|found| found == b"bootcmd=").unwrap();
-    let is_variable = |entry: &&[u8]| entry.contains(&b'=') && entry.is_ascii();
-    let mut before: Vec<&[u8]> =
-        u_boot[..at - 1].rsplit(|byte| *byte == 0).take_while(is_variable).collect();
-    before.reverse();
-    let after = u_boot[at..].split(|byte| *byte == 0).take_while(is_variable);
-    let lines = before.into_iter().chain(after).map(|entry| std::str::from_utf8(entry).unwrap());
-    lines.map(|line| format!("{line}\n")).collect()
-}
-
 /// A U-Boot with a redundant environment and the command `hash`.
 #[test]
 fn a_u_boot_with_an_environment_of_its_own_starts_slot_a_checked() {
     let bench = Bench::new("factory-redundant-board");
     seal(&bench, "arm64", "uboot", "ttyAMA0");
     let text = bench.path("u-boot-initial-env");
-    fs::write(&text, built_in(&fs::read(machines("u-boot/redundant/u-boot.bin")).unwrap()))
-        .unwrap();
+    fs::write(
+        &text,
+        built_in_variables(&fs::read(machines("u-boot/redundant/u-boot.bin")).unwrap()).unwrap(),
+    )
+    .unwrap();
     let (config, text) = (config(&bench), text.display().to_string());
     let more = ["--config", &config, "--u-boot-env", &text, "--u-boot-env-len", "16K"];
     let at = ["--u-boot-env-at", "uboot.env,uboot-redund.env"];

@@ -61,6 +61,8 @@ pub enum Fault {
     Starts(Slot, Unproven),
     /// No slot would be started.
     Nothing,
+    /// The partition table is damaged, or says that the partitions are elsewhere.
+    Table,
 }
 
 impl fmt::Display for Violation {
@@ -71,6 +73,7 @@ impl fmt::Display for Violation {
             Fault::Armed(slot, why) => write!(f, "slot {slot} is on trial, and {why}"),
             Fault::Starts(slot, why) => write!(f, "slot {slot} would be started, and {why}"),
             Fault::Nothing => f.write_str("no slot would be started"),
+            Fault::Table => f.write_str("the partition table is not whole"),
         }
     }
 }

@@ -276,6 +276,24 @@ fn a_slot_that_is_written_over_while_it_may_boot_is_found_within_a_write() {
 }
 
 #[test]
+fn a_partition_table_that_is_written_in_place_is_found() {
+    let state = good_both(Slot::A);
+    let mut bench = Bench::new(&state);
+    let disk = fs::read(bench.folder.path().join("disk")).unwrap();
+    // A longer last partition: its entry, then the header, which says what the entries' checksum is.
+    let (header, entries) = (SECTOR_LEN, 2 * SECTOR_LEN);
+    let last = entries + 128 * (NAMES.len() - 1);
+    let mut sector = disk[last / SECTOR_LEN * SECTOR_LEN..][..SECTOR_LEN].to_vec();
+    sector[last % SECTOR_LEN + 40] ^= 1;
+    bench.write(last / SECTOR_LEN * SECTOR_LEN, &sector);
+    bench.write(header, &disk[header..][..SECTOR_LEN]);
+    let report = bench.replay();
+    let moments: Vec<_> = report.violations.iter().map(|v| (v.entries, v.sectors)).collect();
+    assert_eq!(moments, [(1, 0), (2, 0)]);
+    assert!(report.violations.iter().all(|violation| violation.fault == Fault::Table));
+}
+
+#[test]
 fn what_is_no_log_or_no_disk_is_refused() {
     let state = good_both(Slot::A);
     let bench = Bench::new(&state);

@@ -271,13 +271,16 @@ fn the_boot_script_is_made_into_an_image_with_its_own_text() {
 
 /// Names of the script that are no part of the state: the integrator's, its own, and the boot
 /// target's.
-const SCRIPT_NAMES: [&str; 36] = [
+const SCRIPT_NAMES: [&str; 43] = [
+    "gybe_disk",
     "gybe_kind",
     "gybe_env_part",
     "gybe_file_1",
     "gybe_file_2",
     "gybe_boot_a",
     "gybe_boot_b",
+    "gybe_root_a",
+    "gybe_root_b",
     "gybe_args_a",
     "gybe_args_b",
     "gybe_local",
@@ -300,7 +303,11 @@ const SCRIPT_NAMES: [&str; 36] = [
     "gybe_below",
     "gybe_n",
     "gybe_saved",
+    "gybe_control",
     "gybe_part",
+    "gybe_root",
+    "gybe_device",
+    "gybe_uuid",
     "gybe_args",
     "gybe_ok",
     "gybe_fdt",

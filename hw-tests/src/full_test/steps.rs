@@ -29,6 +29,7 @@ pub(crate) const ALL: &[Step] = &[
     Step { name: "samples", run: samples },
     Step { name: "tests", run: tests },
     Step { name: "demo", run: demo },
+    Step { name: "hw", run: hw },
 ];
 
 fn holds(command: &mut Command) -> Result<Counts, String> {
@@ -166,4 +167,25 @@ fn tests() -> Result<Counts, String> {
 /// The main job from end to end.
 fn demo() -> Result<Counts, String> {
     holds(run::cargo().args(["run", "--quiet", "--package", "gybe-hw-tests", "--bin", "demo"]))
+}
+
+/// The cases of every commit, on emulated machines with real loaders and kernels.
+fn hw() -> Result<Counts, String> {
+    let mut cases = run::cargo();
+    cases.args(["run", "--quiet", "--package", "gybe-hw-tests", "--bin", "hw"]);
+    let mut counts = Counts::default();
+    let mut see = |line: &str| {
+        if line.starts_with("PASS ") {
+            counts.passed += 1;
+        } else if line.starts_with("FAIL ") {
+            counts.failed += 1;
+        }
+    };
+    let status = run::watched(&mut cases, &mut see);
+    let status = status.map_err(|cause| format!("cannot run cargo hw: {cause}"))?;
+    if !status.success() && counts.failed == 0 {
+        // It ended before its cases.
+        counts.failed = 1;
+    }
+    Ok(counts)
 }

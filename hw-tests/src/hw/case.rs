@@ -1,7 +1,7 @@
 //! A case: what is done, on which targets, and in which set.
 
 use super::{
-    machine::{Arch, Model, Start},
+    machine::{Model, Start},
     rig::Rig,
     trouble::Trouble,
 };
@@ -20,11 +20,13 @@ pub(crate) struct Case {
     /// What is on the disk when it begins.
     pub(crate) start: Start,
     /// Does it. What is returned is shown beside the verdict.
-    pub(crate) run: fn(&mut Rig, Arch) -> Result<String, Trouble>,
+    pub(crate) run: fn(&mut Rig, Model) -> Result<String, Trouble>,
 }
 
 /// One loader for each architecture.
 pub(crate) const BOTH: &[Model] = &[Model::BIOS, Model::U_BOOT];
+/// Every kind of environment.
+pub(crate) const EACH: &[Model] = &[Model::BIOS, Model::U_BOOT, Model::U_BOOT_REDUNDANT];
 /// GRUB alone: where every commit need not see both.
 pub(crate) const GRUB: &[Model] = &[Model::BIOS];
 /// U-Boot alone.

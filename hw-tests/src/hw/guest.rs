@@ -16,8 +16,10 @@ use super::{
     trouble::Trouble,
 };
 use crate::{
+    guest::built_in_variables,
     run,
     sample::{EPOCH, make_key},
+    tree,
 };
 
 /// What the guests and their releases call themselves.
@@ -26,6 +28,8 @@ const COMPATIBLE: &str = "gybe-guest";
 const CANARY_LINES: u32 = 8_000;
 /// The program of ours that runs on the build host.
 const PUBLISH: &str = "gybe-publish";
+/// Where the two copies of U-Boot's own environment lie, for Gybe and for `fw_setenv`.
+const FW_ENV: &str = "/run/gybe/env/uboot.env 0 0x4000\n/run/gybe/env/uboot-redund.env 0 0x4000\n";
 /// Room on the stick beside the releases.
 const STICK_SPARE_MIB: u64 = 64;
 
@@ -71,7 +75,7 @@ pub(crate) fn make(
     let parts =
         Parts { arch, guest, agent: arch.parts().agent()?, public_key: folder.join("release.pub") };
     let base = match guest {
-        Guest::Busybox => None,
+        Guest::Busybox | Guest::Redundant => None,
         Guest::InitramfsTools | Guest::Dracut => Some(debian::base(&parts, folder)?),
     };
     let layout = folder.join("releases");
@@ -102,7 +106,17 @@ pub(crate) fn make(
     let mut disk = run::command(&publish.to_string_lossy());
     disk.arg("disk").arg(format!("oci:{}:v1", layout.display()));
     disk.arg("--key").arg(&parts.public_key).arg("--output").arg(&factory);
-    if guest == Guest::Busybox {
+    if guest == Guest::Redundant {
+        let u_boot = tree::tools().join("machines/u-boot/redundant/u-boot.bin");
+        let variables = built_in_variables(&fs::read(&u_boot)?);
+        let variables = variables
+            .ok_or_else(|| Trouble::harness(format!("{} has no variables", u_boot.display())))?;
+        let text = folder.join("u-boot-initial-env");
+        fs::write(&text, variables)?;
+        disk.arg("--u-boot-env").arg(text).args(["--u-boot-env-len", "16K"]);
+        disk.args(["--u-boot-env-at", "uboot.env,uboot-redund.env"]);
+    }
+    if matches!(guest, Guest::Busybox | Guest::Redundant) {
         disk.args(["--boot-size", "128M", "--root-size", "64M", "--state-size", "64M"]);
     }
     quietly(&mut disk)?;
@@ -117,13 +131,18 @@ impl Parts {
         fs::write(target.join("config.toml"), self.config())?;
         let trust = "threshold = 1\n\n[[key]]\nname = \"release\"\nfile = \"release.pub\"\n";
         fs::write(target.join("trust.toml"), trust)?;
+        if self.guest == Guest::Redundant {
+            // In the initramfs it is read as well.
+            write(stage, "etc/fw_env.config", FW_ENV, 0o644)?;
+        }
         copy(&self.public_key, &target.join("release.pub"), 0o644)
     }
 
     fn config(&self) -> String {
-        let bootloader = match self.arch {
-            Arch::X86_64 => "kind = \"grub\"\nenvironment = \"/run/gybe/env/grubenv\"",
-            Arch::Aarch64 => "kind = \"uboot\"\nfile = \"/run/gybe/env/gybe.env\"",
+        let bootloader = match (self.arch, self.guest) {
+            (Arch::X86_64, _) => "kind = \"grub\"\nenvironment = \"/run/gybe/env/grubenv\"",
+            (_, Guest::Redundant) => "kind = \"uboot\"\nfw_env = \"/etc/fw_env.config\"",
+            _ => "kind = \"uboot\"\nfile = \"/run/gybe/env/gybe.env\"",
         };
         let slot = |name: &str| {
             let device =

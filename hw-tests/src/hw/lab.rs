@@ -139,11 +139,11 @@ fn prepare(kind: (Arch, Guest), programs: &Path, work: &[Work]) -> Result<Disks,
     };
     let mut disks = guest::make(arch, guest, programs, &folder)
         .map_err(|trouble| told("making the guest", &trouble))?;
-    let model = match arch {
-        Arch::X86_64 => Model::BIOS,
-        Arch::Aarch64 => Model::U_BOOT,
-    }
-    .with(guest);
+    let model = match (arch, guest) {
+        (Arch::X86_64, _) => Model::BIOS.with(guest),
+        (Arch::Aarch64, Guest::Redundant) => Model::U_BOOT_REDUNDANT,
+        (Arch::Aarch64, _) => Model::U_BOOT.with(guest),
+    };
     let starts = |start| {
         let mut of_kind = work.iter().filter(|work| work.model.disks() == kind);
         of_kind.any(|work| work.case.start == start)
@@ -231,7 +231,7 @@ fn attempt(work: &Work, machine: MakeMachine<'_>, at: &Path) -> (Result<String, 
     })();
     match begun {
         Ok(mut rig) => {
-            let verdict = (work.case.run)(&mut rig, work.model.arch);
+            let verdict = (work.case.run)(&mut rig, work.model);
             (verdict, rig.phases.medians())
         }
         Err(trouble) => (Err(trouble), Phases::default().medians()),

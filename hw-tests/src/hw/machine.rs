@@ -40,8 +40,10 @@ pub(crate) enum Firmware {
     Bios,
     /// OVMF, which starts GRUB from the EFI system partition.
     Uefi,
-    /// U-Boot itself.
+    /// U-Boot as Debian builds it: it has neither a redundant environment nor `hash`.
     UBoot,
+    /// U-Boot built with both.
+    OwnUBoot,
 }
 
 /// The system that the cases run on.
@@ -49,6 +51,8 @@ pub(crate) enum Firmware {
 pub(crate) enum Guest {
     /// Busybox alone: it boots in seconds.
     Busybox,
+    /// The same on a disk whose environment is U-Boot's own, redundant one.
+    Redundant,
     /// Debian 12 with systemd; our hook of initramfs-tools opens the root.
     InitramfsTools,
     /// Debian 13 with systemd in its initramfs too, made by dracut: systemd opens the root.
@@ -60,6 +64,7 @@ impl Guest {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Busybox => "busybox",
+            Self::Redundant => "redundant",
             Self::InitramfsTools => "initramfs-tools",
             Self::Dracut => "dracut",
         }
@@ -86,6 +91,11 @@ impl Model {
     /// U-Boot.
     pub(crate) const U_BOOT: Self =
         Self { arch: Arch::Aarch64, firmware: Firmware::UBoot, guest: Guest::Busybox };
+
+    /// U-Boot that checks digests.
+    pub(crate) const U_BOOT_HASH: Self = Self { firmware: Firmware::OwnUBoot, ..Self::U_BOOT };
+    /// U-Boot that checks digests and has an environment of its own.
+    pub(crate) const U_BOOT_REDUNDANT: Self = Self::U_BOOT_HASH.with(Guest::Redundant);
 
     /// The same machine with another system.
     pub(crate) const fn with(self, guest: Guest) -> Self {

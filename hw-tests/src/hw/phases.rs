@@ -15,24 +15,25 @@ struct Boot {
 }
 
 impl Phases {
-    /// Power came on, or the machine was reset.
+    /// Power came on, or the machine was reset. What follows a reboot that nobody here asked for is
+    /// not counted: nobody knows when it began.
     pub(crate) fn begin(&mut self, at: Instant) {
         self.0.push(Boot { begin: at, kernel: None, up: None, healthy: None });
     }
 
     /// The kernel started its first program: firmware and loader are done, and the kernel too.
     pub(crate) fn kernel(&mut self, at: Instant) {
-        self.last(|boot| boot.kernel = Some(at));
+        self.last(|boot| boot.kernel = boot.kernel.or(Some(at)));
     }
 
     /// The root's own userspace is up.
     pub(crate) fn up(&mut self, at: Instant) {
-        self.last(|boot| boot.up = Some(at));
+        self.last(|boot| boot.up = boot.up.or(Some(at)));
     }
 
     /// Health is judged.
     pub(crate) fn healthy(&mut self, at: Instant) {
-        self.last(|boot| boot.healthy = Some(at));
+        self.last(|boot| boot.healthy = boot.healthy.or(Some(at)));
     }
 
     fn last(&mut self, change: impl FnOnce(&mut Boot)) {

@@ -105,6 +105,9 @@ impl Qemu {
             Firmware::UBoot => {
                 qemu.arg("-bios").arg(machines.join("u-boot/2025.01/u-boot.bin"));
             }
+            Firmware::OwnUBoot => {
+                qemu.arg("-bios").arg(machines.join("u-boot/redundant/u-boot.bin"));
+            }
         }
         if plugged.recorded {
             // QEMU's blklogwrites stands between the machine and its disk.

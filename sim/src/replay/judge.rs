@@ -9,7 +9,7 @@ use gybe_core::boot::{BootEnv as _, BootState, EnvFile, Load};
 use gybe_core::slot::{PerSlot, Slot};
 
 use super::disk::{Disk, Part};
-use super::table::{Place, Table};
+use super::table::{Place, TABLE_END, Table, TableError};
 use super::{Fault, ReplayError};
 use crate::fat::{Fat, ReadAt as _};
 
@@ -64,6 +64,8 @@ impl EnvFile for Copy {
 /// The judge of one disk.
 pub(super) struct Judge {
     table: Table,
+    /// Whether the table is still as it was; `None` when it was written since.
+    table_kept: Option<bool>,
     form: Form,
     /// What the environment says; `None` when it was written since.
     state: Option<BootState>,
@@ -81,7 +83,7 @@ impl Judge {
             if fat.find(name)?.is_some() {
                 let look = |slot| Look::new(*table.boot.of(slot), *table.root.of(slot));
                 let slots = PerSlot { a: look(Slot::A), b: look(Slot::B) };
-                return Ok(Self { table, form, state: None, slots, last: None });
+                return Ok(Self { table, table_kept: None, form, state: None, slots, last: None });
             }
         }
         Err(ReplayError::Environment)
@@ -91,6 +93,10 @@ impl Judge {
     pub(super) fn written(&mut self, at: u64, len: u64) {
         let end = at.saturating_add(len);
         let touches = |place: Place| at < place.at.saturating_add(place.len) && place.at < end;
+        if touches(Place { at: 0, len: TABLE_END }) {
+            self.table_kept = None;
+            self.last = None;
+        }
         if touches(self.table.environment) {
             self.state = None;
             self.last = None;
@@ -106,6 +112,20 @@ impl Judge {
     pub(super) fn look(&mut self, disk: &Disk) -> io::Result<Option<Fault>> {
         if let Some(fault) = self.last {
             return Ok(fault);
+        }
+        // The first table, by which GRUB goes whatever the second one says. It may say that the last
+        // partition is longer now, and not that ours are elsewhere.
+        let kept = match self.table_kept {
+            Some(kept) => kept,
+            None => match Table::read(disk) {
+                Err(TableError::Read(cause)) => return Err(cause),
+                read => read.is_ok_and(|table| table == self.table),
+            },
+        };
+        self.table_kept = Some(kept);
+        if !kept {
+            self.last = Some(Some(Fault::Table));
+            return Ok(Some(Fault::Table));
         }
         let mut state = match self.state {
             Some(state) => state,

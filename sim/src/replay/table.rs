@@ -15,6 +15,10 @@ const MAGIC: &[u8; 8] = b"EFI PART";
 const ENTRY_LEN: usize = 128;
 const NAME_AT: usize = 56;
 const ENTRIES_MAX: u32 = 128;
+const HEADER_LEN: usize = 92;
+const HEADER_CRC: std::ops::Range<usize> = 16..20;
+/// Where the first partition begins: the table and what takes its place lie before it.
+pub(super) const TABLE_END: u64 = 1 << 20;
 
 /// Why a disk has not the partitions of ours.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +29,9 @@ pub enum TableError {
     /// There is no table.
     #[error("has no GUID partition table with entries of 128 bytes")]
     NoTable,
+    /// There is one, and it is not whole.
+    #[error("has a damaged partition table")]
+    Damaged,
     /// A partition is missing.
     #[error("has no partition {name}")]
     Missing {
@@ -53,7 +60,7 @@ impl Place {
 }
 
 /// The partitions that decide what boots.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Table {
     pub(super) environment: Place,
     pub(super) boot: PerSlot<Place>,
@@ -65,6 +72,7 @@ impl Table {
         let whole = Part { disk, at: 0, len: disk.len()? };
         let mut header = [0; 512];
         whole.read_at(&mut header, SECTOR_LEN)?;
+        let header = header.get(..HEADER_LEN).unwrap_or_default();
         let number = |at: usize| {
             header
                 .get(at..)
@@ -76,8 +84,16 @@ impl Table {
         if !header.starts_with(MAGIC) || len != 128 || count > ENTRIES_MAX {
             return Err(TableError::NoTable);
         }
+        let mut checked = header.to_vec();
+        checked.get_mut(HEADER_CRC).into_iter().for_each(|crc| crc.fill(0));
+        if crc32fast::hash(&checked) != number(HEADER_CRC.start) {
+            return Err(TableError::Damaged);
+        }
         let mut entries = vec![[0; ENTRY_LEN]; usize::try_from(count).unwrap_or(0)];
         whole.read_at(entries.as_flattened_mut(), u64::from(first).saturating_mul(SECTOR_LEN))?;
+        if crc32fast::hash(entries.as_flattened()) != number(88) {
+            return Err(TableError::Damaged);
+        }
         let find = |name: String| {
             let wide: Vec<u8> = name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
             let is_it = |entry: &&[u8; ENTRY_LEN]| {

@@ -2,8 +2,8 @@
 
 use super::{health::last_fallback, update::expect_state};
 use crate::hw::{
-    case::{BOTH, Case, GRUB, NONE, U_BOOT, ensure},
-    machine::{Arch, Plugged, Start},
+    case::{BOTH, Case, EACH, GRUB, NONE, U_BOOT, ensure},
+    machine::{Arch, Guest, Model, Plugged, Start},
     rig::{ENVIRONMENT, Rig},
     trouble::Trouble,
 };
@@ -21,7 +21,7 @@ pub(super) const CASES: &[Case] = &[
         name: "environment-one-copy-damaged",
         claim: "with one copy of the environment damaged a Good slot boots",
         every: U_BOOT,
-        on: BOTH,
+        on: EACH,
         start: Start::Written,
         run: one_copy_damaged,
     },
@@ -29,7 +29,7 @@ pub(super) const CASES: &[Case] = &[
         name: "environment-both-copies-damaged",
         claim: "with both copies damaged a whole slot boots",
         every: NONE,
-        on: BOTH,
+        on: EACH,
         start: Start::Written,
         run: both_copies_damaged,
     },
@@ -52,10 +52,11 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// The files of the environment, the one that is written first in front.
-fn files(arch: Arch) -> [&'static str; 2] {
-    match arch {
-        Arch::X86_64 => ["grubenv", "grubenv.safe"],
-        Arch::Aarch64 => ["gybe.env", "gybe2.env"],
+fn files(model: Model) -> [&'static str; 2] {
+    match (model.arch, model.guest) {
+        (Arch::X86_64, _) => ["grubenv", "grubenv.safe"],
+        (Arch::Aarch64, Guest::Redundant) => ["uboot.env", "uboot-redund.env"],
+        (Arch::Aarch64, _) => ["gybe.env", "gybe2.env"],
     }
 }
 
@@ -87,7 +88,7 @@ fn start_and_arm(rig: &mut Rig) -> Result<(), Trouble> {
     expect_state(rig, "b", "trial")
 }
 
-fn environment_not_writable(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+fn environment_not_writable(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     start_and_arm(rig)?;
     rig.power_off()?;
     rig.plugged.read_only = true;
@@ -104,11 +105,11 @@ fn environment_not_writable(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
     Ok(String::new())
 }
 
-fn one_copy_damaged(rig: &mut Rig, arch: Arch) -> Result<String, Trouble> {
+fn one_copy_damaged(rig: &mut Rig, model: Model) -> Result<String, Trouble> {
     // What is armed is stored in one copy only: without it nothing is tried. The other copy is
     // damaged in the second round, which changes nothing.
     let mut tried = Vec::new();
-    for file in files(arch) {
+    for file in files(model) {
         start_and_arm(rig)?;
         change(rig, &damage(&[file]))?;
         rig.reboot()?;
@@ -124,9 +125,9 @@ fn one_copy_damaged(rig: &mut Rig, arch: Arch) -> Result<String, Trouble> {
     Ok(tried.join(", "))
 }
 
-fn both_copies_damaged(rig: &mut Rig, arch: Arch) -> Result<String, Trouble> {
+fn both_copies_damaged(rig: &mut Rig, model: Model) -> Result<String, Trouble> {
     start_and_arm(rig)?;
-    change(rig, &damage(&files(arch)))?;
+    change(rig, &damage(&files(model)))?;
     rig.reboot()?;
     rig.expect_up("1", "a", false)?;
     rig.health_done()?;
@@ -140,9 +141,9 @@ fn both_copies_damaged(rig: &mut Rig, arch: Arch) -> Result<String, Trouble> {
         .to_owned())
 }
 
-fn emptied(rig: &mut Rig, arch: Arch) -> Result<String, Trouble> {
+fn emptied(rig: &mut Rig, model: Model) -> Result<String, Trouble> {
     start_and_arm(rig)?;
-    let [first, second] = files(arch);
+    let [first, second] = files(model);
     change(rig, &format!(": > {first}; : > {second}"))?;
     rig.reboot()?;
     rig.expect_up("1", "a", false)?;
@@ -150,7 +151,7 @@ fn emptied(rig: &mut Rig, arch: Arch) -> Result<String, Trouble> {
     Ok(String::new())
 }
 
-fn lost_during_install(rig: &mut Rig, arch: Arch) -> Result<String, Trouble> {
+fn lost_during_install(rig: &mut Rig, model: Model) -> Result<String, Trouble> {
     rig.plugged = Plugged { stick: true, ..Plugged::default() };
     rig.power_on()?;
     rig.expect_up("1", "a", false)?;
@@ -161,7 +162,7 @@ fn lost_during_install(rig: &mut Rig, arch: Arch) -> Result<String, Trouble> {
          until grep -q '\"fetch\\|\"copy' /tmp/progress; do usleep 100000; done; sleep 1; \
          killall -9 gybe; wait; true",
     )?;
-    change(rig, &damage(&files(arch)))?;
+    change(rig, &damage(&files(model)))?;
     for _ in 0..2 {
         rig.reboot()?;
         rig.expect_up("1", "a", false)?;

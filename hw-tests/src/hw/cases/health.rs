@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::update::expect_state;
 use crate::hw::{
-    case::{BOTH, Case, GRUB, NONE, U_BOOT, ensure},
-    machine::{Arch, Plugged, Start},
+    case::{BOTH, Case, EACH, GRUB, NONE, U_BOOT, ensure},
+    machine::{Model, Plugged, Start},
     rig::Rig,
     trouble::Trouble,
 };
@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = &[
         name: "health-fails-three-times",
         claim: "a release whose check fails falls back, says why, and is not tried again",
         every: BOTH,
-        on: BOTH,
+        on: EACH,
         start: Start::Written,
         run: health_fails_three_times,
     },
@@ -90,7 +90,7 @@ pub(super) fn last_fallback(rig: &mut Rig) -> Result<Value, Trouble> {
     fallback.ok_or_else(|| Trouble::case(format!("status names no fallback: {status}")))
 }
 
-pub(super) fn health_fails_three_times(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+pub(super) fn health_fails_three_times(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     try_with_fault(rig, "health")?;
     for _ in 0..TRIES {
         rig.expect_up("2", "b", true)?;
@@ -112,7 +112,7 @@ pub(super) fn health_fails_three_times(rig: &mut Rig, _: Arch) -> Result<String,
     Ok(String::new())
 }
 
-fn health_fails_once(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+fn health_fails_once(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     try_with_fault(rig, "once")?;
     rig.expect_up("2", "b", true)?;
     rig.see("guest: red", 60)?;
@@ -123,7 +123,7 @@ fn health_fails_once(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
     Ok(String::new())
 }
 
-fn check_never_ends(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+fn check_never_ends(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     try_with_fault(rig, "stuck")?;
     for _ in 0..TRIES {
         rig.expect_up("2", "b", true)?;
@@ -136,7 +136,7 @@ fn check_never_ends(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
     Ok(String::new())
 }
 
-fn kernel_panics(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+fn kernel_panics(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     try_with_fault(rig, "panic")?;
     rig.want_crash(true)?;
     for _ in 0..TRIES {
@@ -149,7 +149,7 @@ fn kernel_panics(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
     Ok(String::new())
 }
 
-fn hang_before_userspace(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+fn hang_before_userspace(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     rig.plugged = Plugged { stick: true, ..Plugged::default() };
     rig.power_on()?;
     rig.expect_up("1", "a", false)?;
@@ -165,7 +165,7 @@ fn hang_before_userspace(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
     Ok(String::new())
 }
 
-pub(super) fn hang_after_userspace(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+pub(super) fn hang_after_userspace(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     try_with_fault(rig, "hang")?;
     for _ in 0..TRIES {
         rig.expect_up("2", "b", true)?;
@@ -176,7 +176,7 @@ pub(super) fn hang_after_userspace(rig: &mut Rig, _: Arch) -> Result<String, Tro
     Ok(String::new())
 }
 
-fn committed_slot_is_unhealthy(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+fn committed_slot_is_unhealthy(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     rig.power_on()?;
     rig.expect_up("2", "b", false)?;
     rig.health_done()?;

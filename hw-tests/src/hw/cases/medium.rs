@@ -3,7 +3,7 @@
 use super::update::expect_state;
 use crate::hw::{
     case::{BOTH, Case, GRUB, ensure},
-    machine::{Arch, Plugged, Start},
+    machine::{Model, Plugged, Start},
     rig::Rig,
     trouble::Trouble,
 };
@@ -40,7 +40,7 @@ fn twin_digest(rig: &mut Rig) -> Result<String, Trouble> {
     Ok(digest)
 }
 
-fn second_disk(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+fn second_disk(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     // The first boot alone, so that the disk has identifiers of its own where it gives itself some.
     rig.plugged = Plugged { stick: true, ..Plugged::default() };
     rig.power_on()?;
@@ -62,7 +62,7 @@ fn second_disk(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
     Ok(String::new())
 }
 
-fn state_lost(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+fn state_lost(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     rig.plugged = Plugged { stick: true, ..Plugged::default() };
     rig.power_on()?;
     rig.expect_up("1", "a", false)?;

@@ -2,8 +2,8 @@
 
 use super::{health::try_with_fault, update::expect_state};
 use crate::hw::{
-    case::{BOTH, Case, NONE, ensure},
-    machine::{Arch, Plugged, Start},
+    case::{BOTH, Case, EACH, NONE, ensure},
+    machine::{Model, Plugged, Start},
     rig::{Rig, Up},
     trouble::Trouble,
 };
@@ -17,7 +17,7 @@ pub(super) const CASES: &[Case] = &[
         name: "power-cut-in-each-trial",
         claim: "a release that only met power cuts is tried again later, and kept",
         every: BOTH,
-        on: BOTH,
+        on: EACH,
         start: Start::Written,
         run: power_cut_in_each_trial,
     },
@@ -47,7 +47,7 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-fn power_cut_in_each_trial(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+fn power_cut_in_each_trial(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     try_with_fault(rig, "silent")?;
     for _ in 0..super::health::TRIES {
         rig.expect_up("2", "b", true)?;
@@ -67,7 +67,7 @@ fn power_cut_in_each_trial(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
 }
 
 /// The loader's writes, the kernel's, the agent's: from the factory to a release that is kept.
-fn power_cut_at_every_write(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+fn power_cut_at_every_write(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     rig.plugged = Plugged { stick: true, recorded: true, ..Plugged::default() };
     rig.power_on()?;
     rig.expect_up("1", "a", false)?;

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::hw::{
-    case::{BOTH, Case, GRUB, U_BOOT, ensure},
-    machine::{Arch, Model, Plugged, Start},
+    case::{BOTH, Case, EACH, GRUB, U_BOOT, ensure},
+    machine::{Model, Plugged, Start},
     rig::Rig,
     trouble::Trouble,
 };
@@ -14,7 +14,7 @@ pub(super) const CASES: &[Case] = &[
         name: "update-and-commit",
         claim: "the guest updates itself from a stick, proves the release and keeps it",
         every: BOTH,
-        on: BOTH,
+        on: EACH,
         start: Start::Factory,
         run: update_and_commit,
     },
@@ -30,7 +30,7 @@ pub(super) const CASES: &[Case] = &[
         name: "update-back-into-a",
         claim: "the next update goes into slot A",
         every: U_BOOT,
-        on: BOTH,
+        on: EACH,
         start: Start::BothGood,
         run: update_back_into_a,
     },
@@ -64,7 +64,7 @@ pub(super) fn expect_state(rig: &mut Rig, slot: &str, expected: &str) -> Result<
     ensure(found == expected, || format!("slot {slot} is {found}, expected {expected}"))
 }
 
-pub(super) fn update_and_commit(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+pub(super) fn update_and_commit(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     rig.plugged = Plugged { stick: true, ..Plugged::default() };
     rig.power_on()?;
     rig.expect_up("1", "a", false)?;
@@ -86,7 +86,7 @@ pub(super) fn update_and_commit(rig: &mut Rig, _: Arch) -> Result<String, Troubl
     Ok(String::new())
 }
 
-fn update_back_into_a(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+fn update_back_into_a(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     rig.plugged = Plugged { stick: true, ..Plugged::default() };
     rig.power_on()?;
     rig.expect_up("2", "b", false)?;
@@ -101,7 +101,7 @@ fn update_back_into_a(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
     Ok(String::new())
 }
 
-fn rollback_by_hand(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+fn rollback_by_hand(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     rig.power_on()?;
     rig.expect_up("2", "b", false)?;
     rig.health_done()?;
@@ -113,7 +113,7 @@ fn rollback_by_hand(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
     Ok(String::new())
 }
 
-fn install_killed_and_resumed(rig: &mut Rig, _: Arch) -> Result<String, Trouble> {
+fn install_killed_and_resumed(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     rig.plugged = Plugged { stick: true, ..Plugged::default() };
     rig.power_on()?;
     rig.expect_up("1", "a", false)?;

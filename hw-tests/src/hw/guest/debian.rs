@@ -89,7 +89,8 @@ pub(super) fn base(parts: &Parts, folder: &Path) -> Result<PathBuf, Trouble> {
         format!("systemd,systemd-sysv,udev,dbus,kmod,linux-image-cloud-amd64,zstd,{include}");
     let enable = format!(
         "systemctl enable guest-up.service guest-done.service guest-shell.service \
-         gybe-health.service && systemctl mask {MASKED}"
+         gybe-health.service gybe-trial-deadline.service gybe-grow-state.service && \
+         systemctl mask {MASKED}"
     );
     let hooks = [
         format!("tar-in {} /", own.display()),
