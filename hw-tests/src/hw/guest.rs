@@ -150,7 +150,7 @@ impl Parts {
             format!("[slot.{name}]\n{}{}", device("root"), device("boot"))
         };
         format!(
-            "compatible = \"{COMPATIBLE}\"\nreference = \"oci:/tmp/stick:v2\"\n\n{}\n{}\n\
+            "compatible = \"{COMPATIBLE}\"\nreference = \"oci:/run/stick:v2\"\n\n{}\n{}\n\
              [bootloader]\n{bootloader}\ntries = 3\n\n\
              [health]\ndeadline_s = 30\nwatchdog_timeout_s = 10\n",
             slot("a"),

@@ -11,13 +11,15 @@ use std::{
 
 use super::{
     console::Console,
-    machine::{Arch, Firmware, Loaded, Machine, Model, Plugged, Start},
+    machine::{Arch, Firmware, Guest, Loaded, Machine, Model, Plugged, Start},
     trouble::Trouble,
 };
 use crate::{run, tree};
 
-/// Memory of the guest in MiB: OVMF of Debian 13 with GRUB 2.06 needs more than 256.
+/// Memory of a small guest in MiB: OVMF of Debian 13 with GRUB 2.06 needs more than 256.
 const MEMORY_MIB: &str = "512";
+/// Memory of a guest of a distribution, whose initramfs is there twice while it is unpacked.
+const MEMORY_OF_DEBIAN_MIB: &str = "1024";
 /// Room for what a machine writes while it is recorded, in bytes; only what is used takes any.
 const RECORD_LEN_MAX: u64 = 4 << 30;
 /// How long QEMU may take to answer on its control socket.
@@ -83,7 +85,11 @@ impl Qemu {
             Arch::Aarch64 => "qemu-system-aarch64",
         };
         let mut qemu = run::command(program);
-        qemu.args(["-accel", "tcg,thread=multi", "-m", MEMORY_MIB, "-display", "none"]);
+        let memory = match self.model.guest {
+            Guest::Busybox | Guest::Redundant => MEMORY_MIB,
+            Guest::InitramfsTools | Guest::Dracut => MEMORY_OF_DEBIAN_MIB,
+        };
+        qemu.args(["-accel", "tcg,thread=multi", "-m", memory, "-display", "none"]);
         qemu.args(["-serial", "stdio", "-monitor", "none", "-nic", "none", "-no-user-config"]);
         qemu.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
         qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", self.control().display()));

@@ -95,7 +95,7 @@ impl Rig {
         self.expect_up("1", "a", false)?;
         self.health_done()?;
         self.mount_stick()?;
-        self.must("gybe install --no-arm oci:/tmp/stick:v2")?;
+        self.must("gybe install --no-arm oci:/run/stick:v2")?;
         self.power_off()?;
         self.plugged = plugged;
         Ok(())
@@ -279,14 +279,14 @@ impl Rig {
     /// Mounts the stick and installs the release with this tag from it.
     pub(crate) fn install(&mut self, tag: &str) -> Result<String, Trouble> {
         self.mount_stick()?;
-        self.must(&format!("gybe install oci:/tmp/stick:{tag}"))
+        self.must(&format!("gybe install oci:/run/stick:{tag}"))
     }
 
-    /// The stick at `/tmp/stick`, read-only.
+    /// The stick at `/run/stick`, read-only.
     pub(crate) fn mount_stick(&mut self) -> Result<(), Trouble> {
         self.must(
-            "mkdir -p /tmp/stick && { mountpoint -q /tmp/stick || \
-             mount -o ro,nosuid,nodev,noexec $(findfs LABEL=GYBESTICK) /tmp/stick; }",
+            "mkdir -p /run/stick && { grep -q ' /run/stick ' /proc/mounts || \
+             mount -o ro,nosuid,nodev,noexec $(findfs LABEL=GYBESTICK) /run/stick; }",
         )?;
         Ok(())
     }

@@ -158,7 +158,7 @@ fn lost_during_install(rig: &mut Rig, model: Model) -> Result<String, Trouble> {
     rig.health_done()?;
     rig.mount_stick()?;
     rig.must(
-        "gybe install oci:/tmp/stick:v2 --progress=json > /tmp/progress 2>&1 & \
+        "gybe install oci:/run/stick:v2 --progress=json > /tmp/progress 2>&1 & \
          until grep -q '\"fetch\\|\"copy' /tmp/progress; do usleep 100000; done; sleep 1; \
          killall -9 gybe; wait; true",
     )?;

@@ -163,7 +163,7 @@ fn cut_somewhere(rig: &mut Rig, random: &mut Random, up: &Up) -> Result<String, 
         return Ok(format!("reboot + {wait} ms"));
     }
     let wait = random.below(14_000);
-    rig.must(&format!("gybe install oci:/tmp/stick:{tag} > /dev/null 2>&1 & true"))?;
+    rig.must(&format!("gybe install oci:/run/stick:{tag} > /dev/null 2>&1 & true"))?;
     rig.wait_ms(wait);
     rig.cut_power()?;
     Ok(format!("install + {wait} ms"))

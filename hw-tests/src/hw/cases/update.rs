@@ -121,7 +121,7 @@ fn install_killed_and_resumed(rig: &mut Rig, _: Model) -> Result<String, Trouble
     rig.mount_stick()?;
     // Killed when it has written something, and long before it has written everything.
     rig.must(
-        "gybe install oci:/tmp/stick:v2 --progress=json > /tmp/progress 2>&1 & \
+        "gybe install oci:/run/stick:v2 --progress=json > /tmp/progress 2>&1 & \
          until grep -q '\"fetch\\|\"copy' /tmp/progress; do usleep 100000; done; sleep 2; \
          killall -9 gybe; wait; true",
     )?;
@@ -130,7 +130,7 @@ fn install_killed_and_resumed(rig: &mut Rig, _: Model) -> Result<String, Trouble
     rig.expect_up("1", "a", false)?;
     rig.health_done()?;
     rig.mount_stick()?;
-    let report = rig.json("gybe install oci:/tmp/stick:v2 --json")?;
+    let report = rig.json("gybe install oci:/run/stick:v2 --json")?;
     let cost = |name: &str| {
         report.get("cost").and_then(|cost| cost.get(name)).and_then(Value::as_u64).unwrap_or(0)
     };
