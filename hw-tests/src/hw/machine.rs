@@ -92,10 +92,9 @@ impl Model {
     pub(crate) const U_BOOT: Self =
         Self { arch: Arch::Aarch64, firmware: Firmware::UBoot, guest: Guest::Busybox };
 
-    /// U-Boot that checks digests.
-    pub(crate) const U_BOOT_HASH: Self = Self { firmware: Firmware::OwnUBoot, ..Self::U_BOOT };
     /// U-Boot that checks digests and has an environment of its own.
-    pub(crate) const U_BOOT_REDUNDANT: Self = Self::U_BOOT_HASH.with(Guest::Redundant);
+    pub(crate) const U_BOOT_REDUNDANT: Self =
+        Self { firmware: Firmware::OwnUBoot, guest: Guest::Redundant, ..Self::U_BOOT };
 
     /// The same machine with another system.
     pub(crate) const fn with(self, guest: Guest) -> Self {

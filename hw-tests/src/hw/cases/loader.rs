@@ -15,7 +15,7 @@ use crate::hw::{
 const IN_THE_KERNEL: u64 = 4_000_000;
 
 /// Loaders that check digests: Debian's U-Boot has no `hash`, and starts what it reads.
-const HASHING: &[Model] = &[Model::BIOS, Model::U_BOOT_HASH];
+const HASHING: &[Model] = &[Model::BIOS, Model::U_BOOT_REDUNDANT];
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -172,7 +172,7 @@ fn root_bit_flipped_while_running(rig: &mut Rig, _: Model) -> Result<String, Tro
     rig.must("cp /usr/share/guest/canary /tmp/before")?;
     flip_canary(rig, "a")?;
     let read = rig.run("cat /usr/share/guest/canary > /tmp/after")?;
-    ensure(read.code != 0 && read.text.contains("I/O error"), || {
+    ensure(read.code != 0 && read.text.contains("Input/output error"), || {
         format!("reading the canary ended with {}: {}", read.code, read.text)
     })?;
     // What came before the bad block is right.

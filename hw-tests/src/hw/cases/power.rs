@@ -126,19 +126,20 @@ fn power_cut_at_random(rig: &mut Rig, cuts: u32) -> Result<String, Trouble> {
     rig.health_done()?;
     let verified = rig.run("gybe verify --slots --json")?;
     ensure(verified.text.contains("\"slots\""), || verified.text.clone())?;
-    // And the device still updates.
-    for _ in 0..2 {
-        if up.release != "1" && !up.trial {
-            break;
-        }
-        if !up.trial {
-            rig.install("v2")?;
-            rig.reboot()?;
-        }
-        up = rig.up()?;
-        rig.health_done()?;
-    }
+    // And the device still updates. What ran on trial was kept just now.
+    let next = next_release(&up);
+    rig.install(&format!("v{next}"))?;
+    rig.reboot()?;
+    let slot = if up.slot == "a" { "b" } else { "a" };
+    rig.expect_up(next, slot, true)?;
+    rig.health_done()?;
+    expect_state(rig, slot, "good")?;
     Ok(format!("seed {seed}: {}", met.join(", ")))
+}
+
+/// A release that does not run.
+fn next_release(up: &Up) -> &'static str {
+    if up.release == "2" { "3" } else { "2" }
 }
 
 /// Brings the device to work, and cuts its power while it does.
@@ -151,7 +152,7 @@ fn cut_somewhere(rig: &mut Rig, random: &mut Random, up: &Up) -> Result<String, 
         return Ok(format!("trial + {wait} ms"));
     }
     rig.health_done()?;
-    let tag = if up.release == "2" { "v3" } else { "v2" };
+    let tag = &format!("v{}", next_release(up));
     rig.mount_stick()?;
     if random.below(4) == 0 {
         // All of it, and the loader and kernel of the trial.
