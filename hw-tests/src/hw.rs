@@ -1,5 +1,6 @@
 //! `cargo hw`: the cases, on emulated machines with real loaders and kernels, or on a board.
 
+mod accelerator;
 mod board;
 mod case;
 mod cases;

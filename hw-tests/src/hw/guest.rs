@@ -204,7 +204,16 @@ fn pack(stage: &Path, tar: &Path) -> Result<(), Trouble> {
     quietly(pack.arg("--mode=u=rwX,go=rX").arg(format!("--mtime=@{EPOCH}")).arg("."))
 }
 
-fn write(stage: &Path, path: &str, text: &str, mode: u32) -> Result<(), Trouble> {
+/// Packs `stage` as an initramfs whose files belong to root.
+pub(super) fn pack_initramfs(stage: &Path, file: &Path) -> Result<(), Trouble> {
+    let pack = "cd \"$1\" && find . -print0 | sort -z | \
+                cpio --quiet --null --create --format=newc --owner=0:0 > \"$2\"";
+    let mut shell = run::command("sh");
+    quietly(shell.args(["-c", pack, "sh"]).arg(stage).arg(file))
+}
+
+/// Writes a file below `stage`, and the folders that lead to it.
+pub(super) fn write(stage: &Path, path: &str, text: &str, mode: u32) -> Result<(), Trouble> {
     let path = stage.join(path);
     fs::create_dir_all(path.parent().unwrap_or(stage))?;
     fs::write(&path, text)?;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    accelerator,
     console::Console,
     machine::{Arch, Firmware, Guest, Loaded, Machine, Model, Plugged, Start},
     trouble::Trouble,
@@ -89,7 +90,8 @@ impl Qemu {
             Guest::Busybox | Guest::Redundant => MEMORY_MIB,
             Guest::InitramfsTools | Guest::Dracut => MEMORY_OF_DEBIAN_MIB,
         };
-        qemu.args(["-accel", "tcg,thread=multi", "-m", memory, "-display", "none"]);
+        qemu.args(accelerator::arguments(self.model.arch));
+        qemu.args(["-m", memory, "-display", "none"]);
         qemu.args(["-serial", "stdio", "-monitor", "none", "-nic", "none", "-no-user-config"]);
         qemu.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
         qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", self.control().display()));

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use super::{Parts, Release, copy, pack, quietly, release_files_into, write};
+use super::{Parts, Release, copy, pack, pack_initramfs, release_files_into, write};
 use crate::{guest::Architecture, hw::trouble::Trouble, run};
 
 /// Adds what `gybe-publish seal` makes this release from.
@@ -89,9 +89,6 @@ fn initramfs(parts: &Parts, folder: &Path, release: &Release) -> Result<PathBuf,
         fs::write(root.join("hang"), "")?;
     }
     let file = folder.join("initrd.img");
-    let pack = "cd \"$1\" && find . -print0 | sort -z | \
-                cpio --quiet --null --create --format=newc --owner=0:0 > \"$2\"";
-    let mut shell = run::command("sh");
-    quietly(shell.args(["-c", pack, "sh"]).arg(root).arg(&file))?;
+    pack_initramfs(root, &file)?;
     Ok(file)
 }
