@@ -91,9 +91,7 @@ impl Rig {
     pub(crate) fn write_release_2(&mut self) -> Result<(), Trouble> {
         let plugged = Plugged { stick: true, ..Plugged::default() };
         let plugged = std::mem::replace(&mut self.plugged, plugged);
-        self.power_on()?;
-        self.expect_up("1", "a", false)?;
-        self.health_done()?;
+        self.start("1", "a")?;
         self.mount_stick()?;
         self.must("gybe install --no-arm oci:/run/stick:v2")?;
         self.power_off()?;
@@ -105,9 +103,7 @@ impl Rig {
     pub(crate) fn commit_release_2(&mut self) -> Result<(), Trouble> {
         let plugged = Plugged { stick: true, ..Plugged::default() };
         let plugged = std::mem::replace(&mut self.plugged, plugged);
-        self.power_on()?;
-        self.expect_up("1", "a", false)?;
-        self.health_done()?;
+        self.start("1", "a")?;
         self.install("v2")?;
         self.reboot()?;
         self.expect_up("2", "b", true)?;
@@ -131,6 +127,13 @@ impl Rig {
         self.phases.begin(Instant::now());
         self.console = Some(self.machine.power_on(self.plugged)?);
         Ok(())
+    }
+
+    /// Power comes on, and a release that is kept runs from this slot and is found healthy.
+    pub(crate) fn start(&mut self, release: &str, slot: &str) -> Result<(), Trouble> {
+        self.power_on()?;
+        self.expect_up(release, slot, false)?;
+        self.health_done()
     }
 
     /// Power goes, at once.
@@ -280,6 +283,18 @@ impl Rig {
     pub(crate) fn install(&mut self, tag: &str) -> Result<String, Trouble> {
         self.mount_stick()?;
         self.must(&format!("gybe install oci:/run/stick:{tag}"))
+    }
+
+    /// Begins to install the release with this tag, and kills the agent when it has written
+    /// something, long before it has written everything.
+    pub(crate) fn kill_install(&mut self, tag: &str) -> Result<(), Trouble> {
+        self.mount_stick()?;
+        self.must(&format!(
+            "gybe install oci:/run/stick:{tag} --progress=json > /tmp/progress 2>&1 & \
+             until grep -q '\"fetch\\|\"copy' /tmp/progress; do usleep 100000; done; sleep 1; \
+             killall -9 gybe; wait; true"
+        ))?;
+        Ok(())
     }
 
     /// The stick at `/run/stick`, read-only.

@@ -81,9 +81,7 @@ fn damage(files: &[&str]) -> String {
 
 fn start_and_arm(rig: &mut Rig) -> Result<(), Trouble> {
     rig.plugged = Plugged { stick: true, ..Plugged::default() };
-    rig.power_on()?;
-    rig.expect_up("1", "a", false)?;
-    rig.health_done()?;
+    rig.start("1", "a")?;
     rig.install("v2")?;
     expect_state(rig, "b", "trial")
 }
@@ -153,15 +151,8 @@ fn emptied(rig: &mut Rig, model: Model) -> Result<String, Trouble> {
 
 fn lost_during_install(rig: &mut Rig, model: Model) -> Result<String, Trouble> {
     rig.plugged = Plugged { stick: true, ..Plugged::default() };
-    rig.power_on()?;
-    rig.expect_up("1", "a", false)?;
-    rig.health_done()?;
-    rig.mount_stick()?;
-    rig.must(
-        "gybe install oci:/run/stick:v2 --progress=json > /tmp/progress 2>&1 & \
-         until grep -q '\"fetch\\|\"copy' /tmp/progress; do usleep 100000; done; sleep 1; \
-         killall -9 gybe; wait; true",
-    )?;
+    rig.start("1", "a")?;
+    rig.kill_install("v2")?;
     change(rig, &damage(&files(model)))?;
     for _ in 0..2 {
         rig.reboot()?;

@@ -75,9 +75,7 @@ pub(super) const CASES: &[Case] = &[
 /// Starts release 1, asks for a fault of the next trial, and reboots into release 2.
 pub(super) fn try_with_fault(rig: &mut Rig, fault: &str) -> Result<(), Trouble> {
     rig.plugged = Plugged { stick: true, ..Plugged::default() };
-    rig.power_on()?;
-    rig.expect_up("1", "a", false)?;
-    rig.health_done()?;
+    rig.start("1", "a")?;
     rig.ask_for_fault(fault)?;
     rig.install("v2")?;
     rig.reboot()
@@ -151,9 +149,7 @@ fn kernel_panics(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
 
 fn hang_before_userspace(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     rig.plugged = Plugged { stick: true, ..Plugged::default() };
-    rig.power_on()?;
-    rig.expect_up("1", "a", false)?;
-    rig.health_done()?;
+    rig.start("1", "a")?;
     rig.install("hang")?;
     rig.reboot()?;
     for _ in 0..TRIES {
@@ -177,9 +173,7 @@ pub(super) fn hang_after_userspace(rig: &mut Rig, _: Model) -> Result<String, Tr
 }
 
 fn committed_slot_is_unhealthy(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
-    rig.power_on()?;
-    rig.expect_up("2", "b", false)?;
-    rig.health_done()?;
+    rig.start("2", "b")?;
     rig.ask_for_fault("committed")?;
     rig.reboot()?;
     rig.expect_up("2", "b", false)?;

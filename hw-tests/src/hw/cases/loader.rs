@@ -124,9 +124,7 @@ fn kernel_bit_flipped_in_trial(rig: &mut Rig, _: Model) -> Result<String, Troubl
 }
 
 fn kernel_bit_flipped_in_good_slot(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
-    rig.power_on()?;
-    rig.expect_up("2", "b", false)?;
-    rig.health_done()?;
+    rig.start("2", "b")?;
     change_boot_target(rig, "b", &flip("/mnt/vmlinuz", IN_THE_KERNEL))?;
     rig.reboot()?;
     rig.expect_up("1", "a", false)?;
@@ -166,9 +164,7 @@ fn root_bit_flipped_in_trial(rig: &mut Rig, _: Model) -> Result<String, Trouble>
 }
 
 fn root_bit_flipped_while_running(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
-    rig.power_on()?;
-    rig.expect_up("1", "a", false)?;
-    rig.health_done()?;
+    rig.start("1", "a")?;
     rig.must("cp /usr/share/guest/canary /tmp/before")?;
     flip_canary(rig, "a")?;
     let read = rig.run("cat /usr/share/guest/canary > /tmp/after")?;
@@ -183,9 +179,7 @@ fn root_bit_flipped_while_running(rig: &mut Rig, _: Model) -> Result<String, Tro
 fn start_and_arm(rig: &mut Rig) -> Result<(), Trouble> {
     // No fault of the guest's own: the damage is done before the reboot.
     rig.plugged.stick = true;
-    rig.power_on()?;
-    rig.expect_up("1", "a", false)?;
-    rig.health_done()?;
+    rig.start("1", "a")?;
     rig.install("v2")?;
     Ok(())
 }

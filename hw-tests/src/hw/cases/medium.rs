@@ -43,14 +43,10 @@ fn twin_digest(rig: &mut Rig) -> Result<String, Trouble> {
 fn second_disk(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     // The first boot alone, so that the disk has identifiers of its own where it gives itself some.
     rig.plugged = Plugged { stick: true, ..Plugged::default() };
-    rig.power_on()?;
-    rig.expect_up("1", "a", false)?;
-    rig.health_done()?;
+    rig.start("1", "a")?;
     rig.power_off()?;
     rig.plugged.twin = true;
-    rig.power_on()?;
-    rig.expect_up("1", "a", false)?;
-    rig.health_done()?;
+    rig.start("1", "a")?;
     let before = twin_digest(rig)?;
     rig.install("v2")?;
     rig.reboot()?;
@@ -64,9 +60,7 @@ fn second_disk(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
 
 fn state_lost(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     rig.plugged = Plugged { stick: true, ..Plugged::default() };
-    rig.power_on()?;
-    rig.expect_up("1", "a", false)?;
-    rig.health_done()?;
+    rig.start("1", "a")?;
     rig.must("disk=$(part state) && dd if=/dev/zero of=$disk bs=1M count=8 2> /dev/null; sync")?;
     rig.cut_power()?;
     rig.power_on()?;

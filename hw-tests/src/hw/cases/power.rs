@@ -69,9 +69,7 @@ fn power_cut_in_each_trial(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
 /// The loader's writes, the kernel's, the agent's: from the factory to a release that is kept.
 fn power_cut_at_every_write(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     rig.plugged = Plugged { stick: true, recorded: true, ..Plugged::default() };
-    rig.power_on()?;
-    rig.expect_up("1", "a", false)?;
-    rig.health_done()?;
+    rig.start("1", "a")?;
     rig.install("v2")?;
     rig.reboot()?;
     rig.expect_up("2", "b", true)?;

@@ -66,9 +66,7 @@ pub(super) fn expect_state(rig: &mut Rig, slot: &str, expected: &str) -> Result<
 
 pub(super) fn update_and_commit(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     rig.plugged = Plugged { stick: true, ..Plugged::default() };
-    rig.power_on()?;
-    rig.expect_up("1", "a", false)?;
-    rig.health_done()?;
+    rig.start("1", "a")?;
     expect_state(rig, "a", "good")?;
     expect_state(rig, "b", "unbootable")?;
     rig.install("v2")?;
@@ -88,9 +86,7 @@ pub(super) fn update_and_commit(rig: &mut Rig, _: Model) -> Result<String, Troub
 
 fn update_back_into_a(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     rig.plugged = Plugged { stick: true, ..Plugged::default() };
-    rig.power_on()?;
-    rig.expect_up("2", "b", false)?;
-    rig.health_done()?;
+    rig.start("2", "b")?;
     rig.install("v3")?;
     rig.reboot()?;
     rig.expect_up("3", "a", true)?;
@@ -102,9 +98,7 @@ fn update_back_into_a(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
 }
 
 fn rollback_by_hand(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
-    rig.power_on()?;
-    rig.expect_up("2", "b", false)?;
-    rig.health_done()?;
+    rig.start("2", "b")?;
     rig.must("gybe rollback")?;
     rig.reboot()?;
     rig.expect_up("1", "a", false)?;
@@ -115,16 +109,8 @@ fn rollback_by_hand(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
 
 fn install_killed_and_resumed(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     rig.plugged = Plugged { stick: true, ..Plugged::default() };
-    rig.power_on()?;
-    rig.expect_up("1", "a", false)?;
-    rig.health_done()?;
-    rig.mount_stick()?;
-    // Killed when it has written something, and long before it has written everything.
-    rig.must(
-        "gybe install oci:/run/stick:v2 --progress=json > /tmp/progress 2>&1 & \
-         until grep -q '\"fetch\\|\"copy' /tmp/progress; do usleep 100000; done; sleep 2; \
-         killall -9 gybe; wait; true",
-    )?;
+    rig.start("1", "a")?;
+    rig.kill_install("v2")?;
     expect_state(rig, "b", "unbootable")?;
     rig.reboot()?;
     rig.expect_up("1", "a", false)?;
