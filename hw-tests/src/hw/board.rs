@@ -4,7 +4,7 @@
 //!
 //! ```json
 //! {"arch": "aarch64", "slowness": 2,
-//!  "console": "socat -u -,raw … ",
+//!  "console": "socat - /dev/ttyUSB0,b115200,raw,echo=0",
 //!  "power_on": "relay on 3", "power_off": "relay off 3", "reset": "relay pulse 4",
 //!  "flash": "bmaptool copy factory.raw /dev/sdx", "stick": true}
 //! ```

@@ -68,7 +68,9 @@ fn state_lost(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     ensure(!up.state_kept, || "the state is not called lost".to_owned())?;
     rig.health_done()?;
     let status = rig.run("gybe status")?.text;
-    ensure(status.contains("state"), || format!("status does not say so: {status}"))?;
+    ensure(status.contains("state partition is lost"), || {
+        format!("status does not say so: {status}")
+    })?;
     rig.install("v2")?;
     rig.reboot()?;
     rig.expect_up("2", "b", true)?;

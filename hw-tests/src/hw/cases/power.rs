@@ -108,17 +108,28 @@ fn power_cut_at_random(rig: &mut Rig, cuts: u32) -> Result<String, Trouble> {
     rig.plugged = Plugged { stick: true, ..Plugged::default() };
     rig.power_on()?;
     let mut up = rig.expect_up("1", "a", false)?;
+    // The release that was last written into the slot that does not run.
+    let mut beside: Option<String> = None;
     let mut met = Vec::new();
     for cut in 0..cuts {
         let told = format!("cut {cut} of seed {seed}");
-        let met_here =
+        let (moment, written) =
             cut_somewhere(rig, &mut random, &up).map_err(|trouble| in_cut(&told, trouble))?;
-        met.push(met_here);
+        met.push(moment);
+        if let Some(release) = written {
+            beside = Some(release);
+        }
         rig.power_on()?;
         let next = rig.up().map_err(|trouble| in_cut(&told, trouble))?;
-        // Nothing but a release that is whole: its slot, its number, and a state that is kept.
-        let right = next.release != "1" || next.slot == "a" || next.slot == "b";
-        ensure(right && next.state_kept, || format!("{told}: {next:?}"))?;
+        // What ran, or what was last written beside it; never that from the wrong slot.
+        let same_slot = next.slot == up.slot;
+        let right = if same_slot { Some(up.release.as_str()) } else { beside.as_deref() };
+        ensure(right == Some(next.release.as_str()) && next.state_kept, || {
+            format!("{told}: {next:?}, expected release {right:?}")
+        })?;
+        if !same_slot {
+            beside = Some(up.release.clone());
+        }
         up = next;
     }
     rig.health_done()?;
@@ -140,17 +151,24 @@ fn next_release(up: &Up) -> &'static str {
     if up.release == "2" { "3" } else { "2" }
 }
 
-/// Brings the device to work, and cuts its power while it does.
-fn cut_somewhere(rig: &mut Rig, random: &mut Random, up: &Up) -> Result<String, Trouble> {
+/// Brings the device to work, and cuts its power while it does. Says at which moment, and which
+/// release was being written, or was written, into the other slot.
+fn cut_somewhere(
+    rig: &mut Rig,
+    random: &mut Random,
+    up: &Up,
+) -> Result<(String, Option<String>), Trouble> {
     if up.trial {
         // Between the first words of userspace and a while after the commit.
         let wait = random.below(6_000);
         rig.wait_ms(wait);
         rig.cut_power()?;
-        return Ok(format!("trial + {wait} ms"));
+        return Ok((format!("trial + {wait} ms"), None));
     }
     rig.health_done()?;
-    let tag = &format!("v{}", next_release(up));
+    let release = next_release(up);
+    let tag = &format!("v{release}");
+    let written = Some(release.to_owned());
     rig.mount_stick()?;
     if random.below(4) == 0 {
         // All of it, and the loader and kernel of the trial.
@@ -159,13 +177,13 @@ fn cut_somewhere(rig: &mut Rig, random: &mut Random, up: &Up) -> Result<String, 
         let wait = random.below(8_000);
         rig.wait_ms(wait);
         rig.cut_power()?;
-        return Ok(format!("reboot + {wait} ms"));
+        return Ok((format!("reboot + {wait} ms"), written));
     }
     let wait = random.below(14_000);
     rig.must(&format!("gybe install oci:/run/stick:{tag} > /dev/null 2>&1 & true"))?;
     rig.wait_ms(wait);
     rig.cut_power()?;
-    Ok(format!("install + {wait} ms"))
+    Ok((format!("install + {wait} ms"), written))
 }
 
 fn in_cut(told: &str, trouble: Trouble) -> Trouble {
