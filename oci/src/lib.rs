@@ -16,6 +16,7 @@ mod package;
 mod reference;
 mod resolve;
 mod signatures;
+mod statement;
 pub mod tar;
 mod writer;
 
@@ -31,4 +32,5 @@ pub use package::{Package, Refusal};
 pub use reference::{Reference, ReferenceError, Transport};
 pub use resolve::Resolved;
 pub use signatures::{Candidate, SIGNATURE_CANDIDATES_MAX, SIGNATURE_MANIFEST_LEN_MAX};
+pub use statement::{Statement, StatementError, Unreadable};
 pub use writer::{BlobWriter, LayoutWriter};
