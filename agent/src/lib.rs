@@ -30,3 +30,4 @@ pub mod two_areas;
 pub mod update;
 pub mod var;
 pub mod verbs;
+pub mod window;
