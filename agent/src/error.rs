@@ -133,6 +133,12 @@ pub enum Error {
     /// The way to the root file system.
     #[error(transparent)]
     Initramfs(#[from] InitramfsError),
+    /// The daemon cannot wait for signals.
+    #[error("cannot wait for signals: {cause}")]
+    Signals {
+        /// What the system says.
+        cause: nix::Error,
+    },
     /// The reboot that was asked for does not come.
     #[error("cannot reboot: {cause}")]
     Reboot {

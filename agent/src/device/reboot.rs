@@ -40,6 +40,26 @@ pub fn reboot(root: &Root) -> io::Result<Reboot> {
             Err(cause) => warn!(%cause, "systemctl cannot be run, so the kernel reboots"),
         }
     }
+    now()
+}
+
+/// Reboots as [`reboot`] does, but not against systemd's will: whoever nobody asked to reboot waits.
+///
+/// # Errors
+/// What the system says, or that systemd does not want to.
+pub fn reboot_if_willing(root: &Root) -> io::Result<Reboot> {
+    if !root.is_host() || !Path::new(SYSTEMD).exists() {
+        return reboot(root);
+    }
+    let status = Command::new("systemctl").arg("reboot").status()?;
+    if status.success() {
+        Ok(Reboot::Comes)
+    } else {
+        Err(io::Error::other(format!("systemctl reboot: {status}")))
+    }
+}
+
+fn now() -> io::Result<Reboot> {
     // What was to last was synced when it was written; this is for everybody else.
     sync();
     match reboot_now(RebootMode::RB_AUTOBOOT) {

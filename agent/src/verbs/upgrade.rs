@@ -8,7 +8,9 @@ use crate::cli::{Exit, Report, Upgrade};
 use crate::error::Error;
 use crate::output;
 use crate::release::Offer;
+use crate::rollout;
 use crate::root::Root;
+use crate::run::kept;
 use crate::session::Session;
 use crate::update::{self, Candidate, Decision, Failures};
 
@@ -21,6 +23,9 @@ struct Nothing {
 }
 
 pub(super) fn run(root: &Root, asked: &Upgrade) -> Result<Exit, Error> {
+    if asked.automatic.automatic {
+        return super::run::automatic(root, &asked.automatic);
+    }
     let failures = if asked.retry_failed { Failures::Retry } else { Failures::Respect };
     if asked.check {
         return check::run(root, asked.report, failures);
@@ -43,6 +48,7 @@ pub(super) fn run(root: &Root, asked: &Upgrade) -> Result<Exit, Error> {
             return Ok(Exit::Done);
         }
     }
+    say_rollout(&session, &offer)?;
     let who = if asked.retry_failed { Asked::ByHand } else { Asked::Automatically };
     let arm = if asked.download_only { Arm::Later } else { Arm::Now };
     let order = Order { slot: None, arm, asked: who, progress: asked.progress };
@@ -55,6 +61,16 @@ pub(super) fn run(root: &Root, asked: &Upgrade) -> Result<Exit, Error> {
         session.reboot()?;
     }
     Ok(Exit::RebootNeeded)
+}
+
+/// A person may be ahead of a rollout, and should know it.
+fn say_rollout(session: &Session, offer: &Offer) -> Result<(), Error> {
+    let kept = kept::read_if_possible(&session.root);
+    let reached = rollout::of_offer(session, offer, &kept)?;
+    if let Err(why) = reached.go {
+        output::talk(format_args!("taken by hand, although {why}"));
+    }
+    Ok(())
 }
 
 fn nothing(reference: String, why: String, report: Report) {
