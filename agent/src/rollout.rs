@@ -13,7 +13,7 @@ use crate::device::clock;
 use crate::error::Error;
 use crate::release::{Offer, Refusal};
 use crate::root::Root;
-use crate::run::kept::{Kept, Said};
+use crate::run::kept::{self, Kept, Said};
 use crate::seed;
 use crate::session::Session;
 use crate::state::DigestText;
@@ -38,6 +38,15 @@ pub fn of_offer(session: &Session, offer: &Offer, kept: &Kept) -> Result<Reached
     let statements = offer.package.statements(&session.policy()?).map_err(refused)?;
     let (root, pull) = (&session.root, &session.config.pull);
     reached(root, pull, kept, offer.package.digest, &statements).map_err(refused)
+}
+
+/// Why nobody's order takes what `offer` offers yet, for a person who may take it.
+#[must_use]
+pub fn why_not(session: &Session, offer: &Offer) -> Option<String> {
+    match of_offer(session, offer, &kept::read_if_possible(&session.root)) {
+        Ok(reached) => reached.go.err(),
+        Err(cause) => Some(cause.to_string()),
+    }
 }
 
 /// Decides about `release`, of which `statements` were signed and `kept` is remembered.

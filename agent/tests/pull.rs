@@ -129,6 +129,11 @@ fn a_rollout_is_changed_by_signing_again() {
     two.sign(&[stable, ("dev.gybe.issued", "10")]);
     let ended = automatic(&device).ended(0, "withholds a newer statement");
     assert!(ended.stdout.contains("the rollout is paused"), "{}", ended.stdout);
+    let checked = device.gybe(&["check", "--json"]).done().json();
+    assert_eq!(
+        (&checked["available"], &checked["rollout"]),
+        (&json!(true), &json!("the rollout is paused"))
+    );
     // By hand one may be ahead, and is told so.
     device.gybe(&["upgrade", "--download-only"]).ended(0, "taken by hand, although the rollout is");
     two.sign(&[stable, ("dev.gybe.issued", "30"), ("dev.gybe.rollout", "100")]);

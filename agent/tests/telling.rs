@@ -1,5 +1,5 @@
 //! Who is told of what happens: an endpoint, the journal, hooks, node-exporter.
-#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
 #![allow(clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
 mod boots;
@@ -9,6 +9,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 
 use fixture::{Device, Recipe};
@@ -206,6 +207,20 @@ fn samples(text: &str) -> Vec<(String, f64)> {
     samples
 }
 
+/// What Prometheus's own client library for Python reads from it, as many samples as it finds.
+fn samples_by_prometheus(text: &str) -> usize {
+    const READER: &str = "import sys\n\
+        from prometheus_client.parser import text_string_to_metric_families as read\n\
+        print(sum(len(family.samples) for family in read(sys.stdin.read())))\n";
+    let mut python = Command::new("/usr/bin/python3");
+    python.args(["-c", READER]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = python.spawn().expect("python3: run cargo full-test, which installs it");
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert!(ended.status.success(), "python3-prometheus-client: run cargo full-test");
+    String::from_utf8(ended.stdout).unwrap().trim().parse().unwrap()
+}
+
 #[test]
 fn node_exporter_finds_the_devices_state() {
     let one = Recipe::new("1.0.0", 1).seal();
@@ -214,7 +229,9 @@ fn node_exporter_finds_the_devices_state() {
     device.write("var/node/README", "");
     follow(&device, &two.source(), "[metrics]\nfile = \"/var/node/gybe.prom\"\n");
     device.gybe(&["upgrade", "--automatic"]).done();
-    let found = samples(&fs::read_to_string(device.path("var/node/gybe.prom")).unwrap());
+    let text = fs::read_to_string(device.path("var/node/gybe.prom")).unwrap();
+    let found = samples(&text);
+    assert_eq!(samples_by_prometheus(&text), found.len());
     let value = |sample: &str| found.iter().find(|(name, _)| name == sample).map(|(_, it)| *it);
     assert_eq!(value("gybe_slot_state{slot=\"a\",state=\"good\"}"), Some(1.0));
     assert_eq!(value("gybe_slot_state{slot=\"b\",state=\"trial\"}"), Some(1.0));

@@ -10,7 +10,6 @@ use crate::output;
 use crate::release::Offer;
 use crate::rollout;
 use crate::root::Root;
-use crate::run::kept;
 use crate::session::Session;
 use crate::update::{self, Candidate, Decision, Failures};
 
@@ -48,7 +47,10 @@ pub(super) fn run(root: &Root, asked: &Upgrade) -> Result<Exit, Error> {
             return Ok(Exit::Done);
         }
     }
-    say_rollout(&session, &offer)?;
+    if let Some(why) = rollout::why_not(&session, &offer) {
+        // A person may be ahead of a rollout, and should know it.
+        output::talk(format_args!("taken by hand, although {why}"));
+    }
     let who = if asked.retry_failed { Asked::ByHand } else { Asked::Automatically };
     let arm = if asked.download_only { Arm::Later } else { Arm::Now };
     let order = Order { slot: None, arm, asked: who, progress: asked.progress };
@@ -61,16 +63,6 @@ pub(super) fn run(root: &Root, asked: &Upgrade) -> Result<Exit, Error> {
         session.reboot()?;
     }
     Ok(Exit::RebootNeeded)
-}
-
-/// A person may be ahead of a rollout, and should know it.
-fn say_rollout(session: &Session, offer: &Offer) -> Result<(), Error> {
-    let kept = kept::read_if_possible(&session.root);
-    let reached = rollout::of_offer(session, offer, &kept)?;
-    if let Err(why) = reached.go {
-        output::talk(format_args!("taken by hand, although {why}"));
-    }
-    Ok(())
 }
 
 fn nothing(reference: String, why: String, report: Report) {
