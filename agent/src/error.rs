@@ -137,7 +137,7 @@ pub enum Error {
     #[error("cannot wait for signals: {cause}")]
     Signals {
         /// What the system says.
-        cause: nix::Error,
+        cause: io::Error,
     },
     /// The reboot that was asked for does not come.
     #[error("cannot reboot: {cause}")]

@@ -30,6 +30,7 @@ pub mod root;
 pub mod run;
 pub mod seed;
 pub mod session;
+pub mod signals;
 pub mod state;
 pub mod status;
 pub mod transitions;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 #![allow(clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
+mod boots;
 mod fixture;
 
 use std::io::{BufRead as _, BufReader};
@@ -11,7 +12,8 @@ use std::time::Duration;
 
 use fixture::{Device, Recipe};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 use serde_json::Value;
 
 /// Longer than anything here takes.
@@ -133,6 +135,29 @@ fn it_leaves_what_somebody_armed_by_hand_to_them() {
     daemon.event("wait");
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.ends(), 0);
+}
+
+#[test]
+fn it_lives_while_it_looks_and_can_be_stopped_then() {
+    let one = Recipe::new("1.0.0", 1).seal();
+    let two = Recipe::new("2.0.0", 2).changed(3).seal();
+    let device = Device::with(&one);
+    follow(&device, &two.source(), "");
+    // A look that takes long, because a hook does.
+    let pipe = device.path("pipe");
+    mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+    let hook = format!("#!/bin/sh\necho $GYBE_EVENT >{}\nexec sleep 25\n", pipe.display());
+    boots::script(&device, "etc/gybe/hooks.d/10-slow", &hook);
+    let daemon = Daemon::start(&device);
+    assert_eq!(std::fs::read_to_string(&pipe).unwrap(), "pre-install\n");
+    daemon.systemd.set_nonblocking(true).unwrap();
+    while daemon.systemd.recv(&mut [0; 1024]).is_ok() {}
+    daemon.systemd.set_nonblocking(false).unwrap();
+    daemon.notifies("WATCHDOG=1");
+    daemon.signal(Signal::SIGTERM);
+    daemon.notifies("STOPPING=1");
+    assert_eq!(daemon.ends(), 0);
+    assert_eq!(device.status()["b"]["problem"], "no trailer", "nothing was begun");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use nix::unistd::sync;
 use tracing::{info, warn};
 
 use crate::root::Root;
+use crate::signals;
 
 /// What shows that systemd runs the system; see `sd_booted(3)`.
 const SYSTEMD: &str = "/run/systemd/system";
@@ -51,7 +52,7 @@ pub fn reboot_if_willing(root: &Root) -> io::Result<Reboot> {
     if !root.is_host() || !Path::new(SYSTEMD).exists() {
         return reboot(root);
     }
-    let status = Command::new("systemctl").arg("reboot").status()?;
+    let status = signals::spawn(Command::new("systemctl").arg("reboot"))?.wait()?;
     if status.success() {
         Ok(Reboot::Comes)
     } else {

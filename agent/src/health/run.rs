@@ -16,6 +16,7 @@ use super::scripts::{By, Script};
 use super::watchdog::Watchdog;
 use crate::evidence::{OUTPUT_LEN_MAX, Tail};
 use crate::output;
+use crate::signals;
 
 /// How long a script that was asked to end may take to do so.
 const GRACE: Duration = Duration::from_secs(5);
@@ -108,7 +109,7 @@ fn spawn(
         command.env("PATH", path).envs(variables.iter().map(|(key, value)| (key, value)));
         command.current_dir(Path::new("/")).stdin(Stdio::null());
         command.stdout(writer.try_clone()?).stderr(writer).process_group(0);
-        match command.spawn() {
+        match signals::spawn(&mut command) {
             Ok(child) => return Ok((child, reader)),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => last = cause,
             Err(cause) => return Err(cause),

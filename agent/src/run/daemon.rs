@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tracing::{info, warn};
 
@@ -26,6 +26,7 @@ use crate::error::Error;
 use crate::metrics;
 use crate::report;
 use crate::root::Root;
+use crate::signals;
 use crate::transitions;
 
 /// After so long a report that was not accepted is posted again, then twice as long.
@@ -72,7 +73,7 @@ pub fn run(root: &Root, asked: &Run) -> Result<Exit, Error> {
     // A mistake in the configuration is the operator's to see, at once.
     let config = Config::load(root)?;
     let (wake, wakes) = channel();
-    listen(wake.clone()).map_err(|cause| Error::Signals { cause })?;
+    signals::listen(wake.clone(), Wake::Signal).map_err(|cause| Error::Signals { cause })?;
     let prints = asked.events.is_some();
     let mut daemon = Daemon {
         root: root.clone(),
@@ -102,21 +103,6 @@ fn printed_before(root: &Root) -> u64 {
     let ring = transitions::read_if_possible(root).ring;
     let earlier = ring.iter().filter(|transition| transition.boot != boot);
     earlier.map(|transition| transition.sequence).max().unwrap_or(0)
-}
-
-/// Sends signals as [`Wake`]s from now on. Processes that are started do not inherit that they wait.
-fn listen(wake: Sender<Wake>) -> nix::Result<()> {
-    let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
-    signals.thread_block()?;
-    // It ends with the program.
-    let _ = thread::spawn(move || {
-        while let Ok(signal) = signals.wait() {
-            if wake.send(Wake::Signal(signal)).is_err() {
-                break;
-            }
-        }
-    });
-    Ok(())
 }
 
 impl Daemon {
@@ -241,7 +227,8 @@ impl Daemon {
         if self.prints {
             command.args(["--events", "json"]);
         }
-        command.env_remove(notify::SOCKET).stdin(Stdio::null()).spawn()
+        command.env_remove(notify::SOCKET).stdin(Stdio::null());
+        signals::spawn(&mut command)
     }
 
     /// Waits for `child`. `None` when the daemon was stopped meanwhile, and the child with it.

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use tracing::warn;
 
 use crate::root::Root;
+use crate::signals;
 
 /// Our folder.
 pub const FOLDER: &str = "/run/gybe/inhibit";
@@ -75,7 +76,8 @@ fn by_logind() -> io::Result<Option<String>> {
     let mut command = Command::new("busctl");
     command.args(["--json=short", "--timeout=10", "call", "org.freedesktop.login1"]);
     command.args(["/org/freedesktop/login1", "org.freedesktop.login1.Manager", "ListInhibitors"]);
-    let mut child = match command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn() {
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = match signals::spawn(&mut command) {
         Ok(child) => child,
         // A system with systemd and without its tools has nobody who would inhibit through them.
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
