@@ -188,4 +188,6 @@ const fn opens_in_s(look: Look) -> u64 {
 }
 
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use crate::window::Windows;
 
 const HOUR: u64 = 3600;
 
-fn pull() -> Pull {
+pub(super) fn pull() -> Pull {
     Pull {
         interval_s: 3600,
         delay_s: 600,
@@ -27,24 +27,24 @@ fn pull() -> Pull {
     }
 }
 
-fn release() -> ReleaseName {
+pub(super) fn release() -> ReleaseName {
     ReleaseName { digest: DigestText(Digest::of(b"two")), version: "2.0.0".to_owned() }
 }
 
 /// One device, from when it was switched on.
-struct Device {
+pub(super) struct Device {
     pull: Pull,
     kept: Kept,
-    uptime_s: u64,
+    pub(super) uptime_s: u64,
     phase: Phase,
     look: Look,
     is_inhibited: bool,
     rhythm: Rhythm,
-    spread: u64,
+    pub(super) spread: u64,
 }
 
 impl Device {
-    fn new(pull: Pull) -> Self {
+    pub(super) fn new(pull: Pull) -> Self {
         Self {
             pull,
             kept: Kept::default(),
@@ -64,7 +64,7 @@ impl Device {
         Now { boot, powered, moment }
     }
 
-    fn decide(&self) -> Action {
+    pub(super) fn decide(&self) -> Action {
         decide(&Facts {
             now: &self.now(),
             rhythm: self.rhythm,
@@ -77,7 +77,7 @@ impl Device {
         })
     }
 
-    fn ends(&mut self, outcome: &Outcome) {
+    pub(super) fn ends(&mut self, outcome: &Outcome) {
         let now = self.now();
         self.kept = std::mem::take(&mut self.kept).after(outcome, &now).0;
     }
@@ -99,7 +99,7 @@ impl Device {
     }
 }
 
-fn nothing() -> Outcome {
+pub(super) fn nothing() -> Outcome {
     Outcome::Nothing(String::new())
 }
 
