@@ -118,7 +118,7 @@ pub struct Report {
 /// `gybe install`
 #[derive(Args, Debug)]
 pub struct Install {
-    /// The release: oci:DIR[:tag] or oci-archive:FILE[:tag]
+    /// The release: docker://HOST/REPOSITORY[:tag], oci:DIR[:tag] or oci-archive:FILE[:tag]
     #[arg(value_name = "SOURCE")]
     pub source: String,
     /// How to write it.
@@ -135,6 +135,9 @@ pub struct Writing {
     /// Write and prove the release, but do not arm it
     #[arg(long)]
     pub no_arm: bool,
+    /// Fetch at most N bytes from a registry; more, and nothing is written
+    #[arg(long, value_name = "N")]
+    pub max_bytes: Option<u64>,
     /// How to report.
     #[command(flatten)]
     pub report: Report,
@@ -158,7 +161,7 @@ pub enum Progress {
 /// `gybe plan`
 #[derive(Args, Debug)]
 pub struct Plan {
-    /// The release: oci:DIR[:tag] or oci-archive:FILE[:tag]
+    /// The release: docker://HOST/REPOSITORY[:tag], oci:DIR[:tag] or oci-archive:FILE[:tag]
     #[arg(value_name = "SOURCE")]
     pub source: String,
     /// The slot to plan for; needed only where none of them runs
@@ -172,7 +175,7 @@ pub struct Plan {
 /// `gybe verify`
 #[derive(Args, Debug)]
 pub struct Verify {
-    /// The release: oci:DIR[:tag] or oci-archive:FILE[:tag]
+    /// The release: docker://HOST/REPOSITORY[:tag], oci:DIR[:tag] or oci-archive:FILE[:tag]
     #[arg(value_name = "SOURCE", required_unless_present = "slots", conflicts_with = "slots")]
     pub source: Option<String>,
     /// Read both slots back and compare them with what was signed
@@ -201,6 +204,9 @@ pub struct Upgrade {
     /// Without anybody asking.
     #[command(flatten)]
     pub automatic: Automatic,
+    /// Fetch at most N bytes from a registry; more, and nothing is written
+    #[arg(long, value_name = "N")]
+    pub max_bytes: Option<u64>,
     /// How to report.
     #[command(flatten)]
     pub report: Report,
@@ -226,12 +232,15 @@ pub struct Health {
 /// `gybe switch`
 #[derive(Args, Debug)]
 pub struct Switch {
-    /// The reference to track: oci:DIR[:tag] or oci-archive:FILE[:tag]
+    /// The reference to track: docker://HOST/REPOSITORY[:tag], oci:DIR[:tag] or oci-archive:FILE[:tag]
     #[arg(value_name = "REF")]
     pub reference: String,
     /// Reboot into it at once
     #[arg(long)]
     pub apply: bool,
+    /// Fetch at most N bytes from a registry; more, and nothing is written
+    #[arg(long, value_name = "N")]
+    pub max_bytes: Option<u64>,
     /// How to report.
     #[command(flatten)]
     pub report: Report,

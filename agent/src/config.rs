@@ -9,6 +9,7 @@ mod error;
 pub mod health;
 pub mod nearest;
 pub mod pull;
+pub mod registry;
 pub mod telling;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ pub use document::{DocumentError, FILE_LEN_MAX};
 pub use error::ConfigError;
 pub use health::Health;
 pub use pull::Pull;
+pub use registry::Registry;
 pub use telling::Telling;
 
 use crate::health::conf::Conf;
@@ -45,12 +47,13 @@ pub const TRIES_MAX: u8 = 7;
 
 /// Keys that only the image may set, wherever someone tries to put them in [`LOCAL_FILE`].
 const IMAGE_ONLY: [&str; 5] = ["compatible", "threshold", "key", "keys", "trust"];
-const TOP: [&str; 9] = [
+const TOP: [&str; 10] = [
     "compatible",
     "reference",
     "slot",
     "bootloader",
     "health",
+    "registry",
     "pull",
     "report",
     "metrics",
@@ -83,6 +86,8 @@ pub struct Config {
     pub pull: Pull,
     /// Who is told of what happens.
     pub telling: Telling,
+    /// How registries are reached.
+    pub registry: Registry,
 }
 
 impl Config {
@@ -191,6 +196,7 @@ struct Layer {
     health: health::Layer,
     pull: pull::Layer,
     telling: telling::Layer,
+    registry: Registry,
 }
 
 #[derive(Default)]
@@ -271,6 +277,9 @@ impl Layer {
             layer.pull = pull::Layer::read(&section)?;
         }
         layer.telling = telling::Layer::read(top)?;
+        if let Some(section) = top.section("registry")? {
+            layer.registry = Registry::read(&section)?;
+        }
         Ok(layer)
     }
 
@@ -289,6 +298,7 @@ impl Layer {
             health: self.health.over(base.health),
             pull: self.pull.over(base.pull),
             telling: self.telling.over(base.telling),
+            registry: self.registry.over(base.registry),
         }
     }
 
@@ -318,6 +328,7 @@ impl Layer {
             health: self.health.finish(),
             pull: self.pull.finish(),
             telling: self.telling.finish(),
+            registry: self.registry,
         };
         // A slot without it is another kind of slot than one with it.
         match (&config.a.boot, &config.b.boot) {

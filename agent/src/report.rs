@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use gybe_oci::post_json;
 use serde::Serialize;
 use tracing::{debug, warn};
 
@@ -13,8 +14,6 @@ use crate::config::{Config, Telling};
 use crate::root::Root;
 use crate::seed;
 use crate::transitions::{self, Transition};
-
-mod post;
 
 /// Version of the JSON form.
 const VERSION: u8 = 1;
@@ -45,6 +44,7 @@ pub fn post(root: &Root, telling: &Telling) -> bool {
         }
     };
     let device = telling.device.clone().or_else(|| seed::name(root, &config.pull));
+    let timeout = Duration::from_secs(telling.timeout_s.into());
     let begun = Instant::now();
     loop {
         if begun.elapsed() > TIME_MAX {
@@ -67,7 +67,10 @@ pub fn post(root: &Root, telling: &Telling) -> bool {
                 return false;
             }
         };
-        if let Err(cause) = post::post(url, &body, telling.timeout_s) {
+        let mut access = config.registry.access(root, None);
+        access.limits.document = timeout;
+        access.limits.overall = timeout;
+        if let Err(cause) = post_json(access, url, body) {
             warn!(%cause, waiting = kept.waiting(), "reports wait for the endpoint");
             return false;
         }

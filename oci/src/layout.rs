@@ -10,7 +10,7 @@ use crate::archive::{Archive, ArchiveError};
 use crate::blob::Blob;
 use crate::directory::Directory;
 use crate::manifest::{INDEX_LEN_MAX, Index, Platform};
-use crate::reference::{Reference, Transport};
+use crate::reference::{LayoutReference, Transport};
 
 /// The version of the layout that is read and written.
 const VERSION: &str = "1.0.0";
@@ -39,8 +39,8 @@ impl Layout {
     ///
     /// # Errors
     /// There is no layout, it is of another version, or its index is not one.
-    pub fn open(reference: &Reference) -> Result<Self, LayoutError> {
-        let name = Reference { tag: None, ..reference.clone() }.to_string();
+    pub fn open(reference: &LayoutReference) -> Result<Self, LayoutError> {
+        let name = LayoutReference { tag: None, ..reference.clone() }.to_string();
         let at = |problem| LayoutError { layout: name.clone(), problem };
         let place = match reference.transport {
             Transport::Directory => Directory::open(&reference.path)
@@ -155,7 +155,8 @@ impl Place {
                 (archive.file.clone(), place.from, place.len)
             }
         };
-        read(&Blob { file, from, len, digest: Digest::new([0; 32]) }, limit, || name.to_owned())
+        let blob = Blob::in_file(file, from, len, Digest::new([0; 32]));
+        read(&blob, limit, || name.to_owned())
     }
 
     fn blob(&self, digest: &Digest) -> Result<Blob, Problem> {
@@ -166,12 +167,11 @@ impl Place {
                     io::ErrorKind::NotFound => missing(),
                     _ => Problem::Read { what: digest.to_string(), cause },
                 })?;
-                Ok(Blob { file: file.into(), from: 0, len, digest: *digest })
+                Ok(Blob::in_file(file.into(), 0, len, *digest))
             }
             Self::Archive(archive) => {
                 let place = archive.blob(digest).ok_or_else(missing)?;
-                let file = archive.file.clone();
-                Ok(Blob { file, from: place.from, len: place.len, digest: *digest })
+                Ok(Blob::in_file(archive.file.clone(), place.from, place.len, *digest))
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
-use gybe_oci::Reference;
+use gybe_oci::LayoutReference;
 
 use crate::disk::{Firmware, Format, LoaderName, Place};
 use crate::sign::Annotation;
@@ -34,7 +34,7 @@ pub enum Verb {
 pub struct Seal {
     /// The image: oci:DIR[:tag] or oci-archive:FILE[:tag]
     #[arg(long, value_name = "SOURCE")]
-    pub image: Option<Reference>,
+    pub image: Option<LayoutReference>,
     /// In place of an image a root file system, in a folder or a tar file, plain or compressed
     #[arg(long, value_name = "DIR|TAR", requires = "arch")]
     pub rootfs: Option<PathBuf>,
@@ -52,10 +52,10 @@ pub struct Seal {
     pub no_boot: bool,
     /// Where the release goes: oci:DIR[:tag]
     #[arg(long, value_name = "SOURCE")]
-    pub output: Reference,
+    pub output: LayoutReference,
     /// Build on this earlier release: refer to the packs that it has, pack only what is new
     #[arg(long, value_name = "SOURCE")]
-    pub base: Option<Reference>,
+    pub base: Option<LayoutReference>,
     /// The kind of device that may install it
     #[arg(long, value_name = "NAME")]
     pub compatible: String,
@@ -116,7 +116,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 pub struct Sign {
     /// What to sign: oci:DIR[:tag]
     #[arg(value_name = "SOURCE")]
-    pub source: Reference,
+    pub source: LayoutReference,
     /// What to sign with.
     #[command(flatten)]
     pub signing: Signing,
@@ -130,7 +130,7 @@ pub struct Sign {
 pub struct Disk {
     /// The release: oci:DIR[:tag] or oci-archive:FILE[:tag]
     #[arg(value_name = "SOURCE")]
-    pub source: Reference,
+    pub source: LayoutReference,
     /// Where the disk goes
     #[arg(long, value_name = "FILE")]
     pub output: PathBuf,

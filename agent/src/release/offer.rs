@@ -2,7 +2,7 @@
 
 use gybe_core::release::Release;
 use gybe_core::trust::Policy;
-use gybe_oci::Layout;
+use gybe_oci::{Source, Sources};
 
 use super::{OfferError, Package, Read, Refusal};
 use crate::error::Error;
@@ -11,24 +11,24 @@ use crate::error::Error;
 #[derive(Debug)]
 pub struct Offer {
     /// Where the release's blobs are read.
-    pub layout: Layout,
+    pub source: Source,
     /// What decides.
     pub package: Package,
-    /// The source, as it was spelt.
-    pub source: String,
+    /// The reference, as it was spelt.
+    pub reference: String,
     /// What was read for the package.
     pub read: Read,
 }
 
 impl Offer {
-    /// Opens `source` and reads what is needed to decide; nothing of it is believed yet.
+    /// Opens `reference` and reads what is needed to decide; nothing of it is believed yet.
     ///
     /// # Errors
     /// The source cannot be read, or holds no release for this machine.
-    pub fn open(source: &str) -> Result<Self, OfferError> {
-        let gybe_oci::Offer { layout, package, read } =
-            gybe_oci::Offer::open(source, Some(architecture()))?;
-        Ok(Self { layout, package, source: source.to_owned(), read })
+    pub fn open(sources: &Sources, reference: &str) -> Result<Self, OfferError> {
+        let gybe_oci::Offer { source, package, read } =
+            sources.offer(reference, Some(architecture()))?;
+        Ok(Self { source, package, reference: reference.to_owned(), read })
     }
 
     /// Opens the release, if `policy` lets it pass.
@@ -48,7 +48,7 @@ impl Offer {
     }
 
     fn refused(&self, cause: Refusal) -> Error {
-        Error::Refused { source_name: self.source.clone(), cause }
+        Error::Refused { source_name: self.reference.clone(), cause }
     }
 }
 

@@ -96,36 +96,67 @@ fn take(
         return Ok(Outcome::Nothing(format!("slot {running} is on trial")));
     }
     let reference = update::reference(&session, memory.state())?;
-    let mut offer = Offer::open(&reference)?;
-    let candidate = Candidate::read(&session, &offer)?;
-    match update::decide(&session, memory.state(), &candidate, Failures::Respect) {
+    let left = left(&session, kept);
+    let mut offer = Offer::open(&session.sources(left), &reference)?;
+    let before = kept.spent.clone();
+    let outcome = consider(&mut session, &mut memory, &mut offer, arm, file, kept);
+    // What was received is known now, whatever came of it: that counts instead of what was planned.
+    if let Some(traffic) = offer.source.traffic() {
+        kept.spent = before;
+        if let Some(moment) = left.map(|_| Now::read(root, &kept.powered).moment) {
+            kept.spend(traffic.bytes, session.config.pull.budget_period_s, moment);
+        }
+        kept.fetched_bytes = kept.fetched_bytes.saturating_add(traffic.bytes);
+    }
+    outcome
+}
+
+/// How many bytes may still be received, where that is limited.
+fn left(session: &Session, kept: &Kept) -> Option<u64> {
+    let pull = &session.config.pull;
+    let now = Now::read(&session.root, &kept.powered);
+    pull.budget_bytes.map(|budget| kept.left(budget, pull.budget_period_s, now.moment))
+}
+
+/// Takes what `offer` offers, if everything allows it.
+fn consider(
+    session: &mut Session,
+    memory: &mut Memory,
+    offer: &mut Offer,
+    arm: Arm,
+    file: &mut Option<TwoAreas<Kept>>,
+    kept: &mut Kept,
+) -> Result<Outcome, Error> {
+    let root = &session.root.clone();
+    let candidate = Candidate::read(session, offer)?;
+    match update::decide(session, memory.state(), &candidate, Failures::Respect) {
         Decision::Update => {}
         Decision::Armed { slot } => {
             return Ok(Outcome::Nothing(format!("it is armed in slot {slot} already")));
         }
         Decision::None(why) => return Ok(Outcome::Nothing(why.to_string())),
     }
-    if let Some(why) = older_than_armed(&session, &candidate) {
+    if let Some(why) = older_than_armed(session, &candidate) {
         return Ok(Outcome::Nothing(why));
     }
     let release = candidate.name;
-    let reached = rollout::of_offer(&session, &offer, kept)?;
+    let reached = rollout::of_offer(session, offer, kept)?;
     kept.remember(reached.said);
     if let Err(why) = reached.go {
         let reason = WaitingFor::Rollout;
         return Ok(Outcome::Waits(Waiting { release, reason, why }));
     }
-    if arm == Arm::InWindow && is_proven(&session, &release) {
+    if arm == Arm::InWindow && is_proven(session, &release) {
         return Ok(waits_for_window(release));
     }
-    if let Some(outcome) = spend(&session, &mut offer, file, kept)? {
+    if let Some(outcome) = spend(session, offer, file, kept)? {
         return Ok(outcome);
     }
     if let Some(hook) = hooks::ask(root, &session.config.telling, Question::Install, Some(&release))
     {
         return Ok(Outcome::Trouble(Class::Held, format!("the hook {hook} says not now")));
     }
-    bring(&mut session, &mut memory, &mut offer, arm, kept)
+    bring(session, memory, offer, arm, kept)
 }
 
 /// A tag that went back does not take away what is armed.
@@ -157,14 +188,15 @@ fn spend(
     kept: &mut Kept,
 ) -> Result<Option<Outcome>, Error> {
     let pull = &session.config.pull;
-    let Some(budget) = pull.budget_bytes else { return Ok(None) };
+    let (Some(budget), Some(left)) = (pull.budget_bytes, left(session, kept)) else {
+        return Ok(None);
+    };
     let policy = session.policy()?;
     offer.settle(&policy)?;
     let release = offer.open_release(&policy)?;
     let slot = session.slots.inactive(None)?;
     let cost = install::plan(&bring::job(&session.slots, slot, offer, &release))?.fetched_bytes;
     let now = Now::read(&session.root, &kept.powered);
-    let left = kept.left(budget, pull.budget_period_s, now.moment);
     if cost > left {
         let why = format!("it would fetch {cost} bytes, {left} of {budget} are left");
         return Ok(Some(Outcome::Trouble(Class::Budget, why)));
@@ -189,8 +221,10 @@ fn bring(
     let asked = Asked::Automatically;
     let order = Order { slot: None, arm: when, asked, progress: Progress::None };
     let brought = bring::bring(session, memory, offer, order)?;
-    let fetched_bytes = brought.tally.as_ref().map_or(0, |tally| tally.fetched_bytes);
-    kept.fetched_bytes = kept.fetched_bytes.saturating_add(fetched_bytes);
+    if offer.source.traffic().is_none() {
+        let fetched_bytes = brought.tally.as_ref().map_or(0, |tally| tally.fetched_bytes);
+        kept.fetched_bytes = kept.fetched_bytes.saturating_add(fetched_bytes);
+    }
     if brought.armed {
         return Ok(Outcome::Armed(brought.release));
     }

@@ -2,10 +2,11 @@
 
 use std::io::ErrorKind;
 
-use gybe_oci::Problem;
+use gybe_oci::{Problem, RegistryError};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::install::InstallError;
 use crate::release::{OfferError, Refusal};
 use crate::state::StateError;
 use crate::two_areas::FileError;
@@ -89,6 +90,8 @@ impl Class {
                 Self::Refused
             }
             Error::NoReference => Self::NotFound,
+            Error::Install(InstallError::Budget { .. }) => Self::Budget,
+            _ if error.registry().is_some() => Self::of_registry(error.registry()?),
             Error::Offer(cause) => Self::of_offer(cause),
             Error::Install(_) | Error::Arm(_) | Error::Prove(_) => Self::Install,
             _ => Self::Device,
@@ -103,6 +106,40 @@ impl Class {
             | OfferError::NotARelease { .. }
             | OfferError::ManifestLength { .. } => Self::Refused,
             OfferError::Layout(cause) => Self::of_layout(&cause.problem),
+            OfferError::Registry(cause) => Self::of_registry(cause),
+        }
+    }
+
+    fn of_registry(cause: &RegistryError) -> Self {
+        use RegistryError as Cause;
+        match cause {
+            Cause::NotFound { .. } => Self::NotFound,
+            Cause::Resolve { problem, .. } => Self::of_layout(problem),
+            Cause::Unauthorized { .. } | Cause::Challenge { .. } | Cause::Realm { .. } => {
+                Self::Unauthorised
+            }
+            Cause::Budget { .. } => Self::Budget,
+            Cause::Connect { .. }
+            // With a clock that is not set yet no certificate is believed.
+            | Cause::Certificate { .. }
+            | Cause::Broke { .. }
+            | Cause::Stalled { .. }
+            | Cause::Slow { .. }
+            | Cause::Overall { .. }
+            | Cause::Busy { .. }
+            | Cause::WaitTooLong { .. }
+            | Cause::Expired { .. }
+            | Cause::Status { status: 408 | 425 | 429 | 500.., .. } => Self::Offline,
+            Cause::Configuration(_)
+            | Cause::Credentials(_)
+            | Cause::Certificates { .. }
+            | Cause::Setup { .. }
+            | Cause::Blocked { .. } => Self::Device,
+            Cause::Status { .. }
+            | Cause::Redirect { .. }
+            | Cause::TooLong { .. }
+            | Cause::Wrong { .. }
+            | Cause::Digest { .. } => Self::Refused,
         }
     }
 

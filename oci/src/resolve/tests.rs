@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::manifest::media_type;
-use crate::reference::Reference;
+use crate::reference::LayoutReference;
 use crate::writer::LayoutWriter;
 
 struct Sample {
@@ -39,7 +39,7 @@ impl Sample {
     }
 
     fn resolve(&self, tag: Option<&str>, arch: Option<&str>) -> Result<Resolved, String> {
-        let layout = Layout::open(&Reference::directory(self.root.path())).unwrap();
+        let layout = Layout::open(&LayoutReference::directory(self.root.path())).unwrap();
         let platform = arch.map(platform);
         layout.resolve(tag, platform.as_ref()).map_err(|error| error.problem.to_string())
     }
