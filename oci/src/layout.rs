@@ -1,6 +1,8 @@
 //! Reading a layout: its index, and blobs by digest.
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use gybe_core::digest::{Digest, Hasher};
@@ -8,7 +10,7 @@ use serde::Deserialize;
 
 use crate::archive::{Archive, ArchiveError};
 use crate::blob::Blob;
-use crate::directory::Directory;
+use crate::directory::{Directory, Entry};
 use crate::manifest::{INDEX_LEN_MAX, Index, Platform};
 use crate::reference::{Reference, Transport};
 
@@ -50,7 +52,30 @@ impl Layout {
                 Archive::open(&reference.path).map(Place::Archive).map_err(Problem::Archive)
             }
         };
+        Self::at(place.map_err(at)?, name)
+    }
+
+    /// Opens the layout that lies under `entry` in an open folder of a stranger: a folder, or a tar
+    /// file. No link is followed. Messages call it `name`.
+    ///
+    /// # Errors
+    /// As [`Layout::open`].
+    pub fn open_in(folder: BorrowedFd<'_>, entry: &OsStr, name: &str) -> Result<Self, LayoutError> {
+        let name = name.to_owned();
+        let at = |problem| LayoutError { layout: name.clone(), problem };
+        let place = match Entry::open(folder, entry) {
+            Err(cause) => Err(Problem::Open { cause }),
+            Ok(Entry::Folder(folder)) => Ok(Place::Directory(Directory::of(folder))),
+            Ok(Entry::File(file)) => {
+                Archive::of(file).map(Place::Archive).map_err(Problem::Archive)
+            }
+        };
         let place = place.map_err(at)?;
+        Self::at(place, name)
+    }
+
+    fn at(place: Place, name: String) -> Result<Self, LayoutError> {
+        let at = |problem| LayoutError { layout: name.clone(), problem };
         check_version(&place).map_err(at)?;
         let index = place.file("index.json", INDEX_LEN_MAX).map_err(at)?;
         let index = Index::parse(&index)

@@ -19,6 +19,7 @@ mod signatures;
 pub mod tar;
 mod writer;
 
+pub use archive::ArchiveWriter;
 pub use blob::{Blob, BlobReader};
 pub use document::Document;
 pub use layout::{Layout, LayoutError, Problem};
@@ -29,6 +30,6 @@ pub use manifest::{
 pub use offer::{Offer, OfferError, Read};
 pub use package::{Package, Refusal};
 pub use reference::{Reference, ReferenceError, Transport};
-pub use resolve::Resolved;
+pub use resolve::{IMAGES_MAX, Listed, Resolved};
 pub use signatures::{Candidate, SIGNATURE_CANDIDATES_MAX, SIGNATURE_MANIFEST_LEN_MAX};
 pub use writer::{BlobWriter, LayoutWriter};

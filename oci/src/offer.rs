@@ -13,6 +13,7 @@ use crate::layout::{Layout, LayoutError};
 use crate::manifest::{INDEX_LEN_MAX, Platform};
 use crate::package::Package;
 use crate::reference::{Reference, ReferenceError};
+use crate::resolve::Resolved;
 
 /// A source that was opened, and the bytes in it that decide whether the release is believed.
 #[derive(Debug)]
@@ -53,6 +54,15 @@ impl Offer {
         let layout = Layout::open(&reference)?;
         let platform = architecture.map(Platform::linux);
         let found = layout.resolve(reference.tag.as_deref(), platform.as_ref())?;
+        Self::of(layout, found, source)
+    }
+
+    /// Reads what is needed to decide about the release that was found in `layout`; messages call
+    /// it `source`.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no release.
+    pub fn of(layout: Layout, found: Resolved, source: &str) -> Result<Self, OfferError> {
         let manifest = layout.manifest(&found)?;
         let digest = found.descriptor.digest;
         let kind = manifest.artifact_type.as_deref().unwrap_or(&manifest.config.media_type);
