@@ -7,6 +7,7 @@
 pub mod document;
 pub mod health;
 pub mod nearest;
+pub mod usb;
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,7 @@ use gybe_core::slot::Slot;
 pub(crate) use document::{Document, read_small};
 pub use document::{DocumentError, FILE_LEN_MAX};
 pub use health::Health;
+pub use usb::Usb;
 
 use crate::health::conf::Conf;
 use crate::root::Root;
@@ -39,7 +41,7 @@ pub const TRIES_MAX: u8 = 7;
 
 /// Keys that only the image may set, wherever someone tries to put them in [`LOCAL_FILE`].
 const IMAGE_ONLY: [&str; 5] = ["compatible", "threshold", "key", "keys", "trust"];
-const TOP: [&str; 5] = ["compatible", "reference", "slot", "bootloader", "health"];
+const TOP: [&str; 6] = ["compatible", "reference", "slot", "bootloader", "health", "usb"];
 const SLOTS: [&str; 2] = ["a", "b"];
 const SLOT: [&str; 2] = ["root", "boot"];
 const BOOTLOADER: [&str; 5] = ["kind", "environment", "fw_env", "file", "tries"];
@@ -63,6 +65,8 @@ pub struct Config {
     pub tries: u8,
     /// How health is checked.
     pub health: Health,
+    /// What is done with sticks.
+    pub usb: Usb,
 }
 
 impl Config {
@@ -169,6 +173,7 @@ struct Layer {
     places: Places,
     tries: Option<u8>,
     health: health::Layer,
+    usb: usb::Layer,
 }
 
 #[derive(Default)]
@@ -245,6 +250,9 @@ impl Layer {
         if let Some(section) = top.section("health")? {
             layer.health = health::Layer::read(&section)?;
         }
+        if let Some(section) = top.section("usb")? {
+            layer.usb = usb::Layer::read(&section)?;
+        }
         Ok(layer)
     }
 
@@ -261,6 +269,7 @@ impl Layer {
             places: if self.places.is_empty() { base.places } else { self.places },
             tries: self.tries.or(base.tries),
             health: self.health.over(base.health),
+            usb: self.usb.over(base.usb),
         }
     }
 
@@ -288,6 +297,7 @@ impl Layer {
             },
             tries: self.tries.unwrap_or(TRIES_DEFAULT),
             health: self.health.finish(),
+            usb: self.usb.finish(),
         };
         // A slot without it is another kind of slot than one with it.
         match (&config.a.boot, &config.b.boot) {

@@ -26,9 +26,14 @@ impl Offer {
     /// # Errors
     /// The source cannot be read, or holds no release for this machine.
     pub fn open(source: &str) -> Result<Self, OfferError> {
-        let gybe_oci::Offer { layout, package, read } =
-            gybe_oci::Offer::open(source, Some(architecture()))?;
-        Ok(Self { layout, package, source: source.to_owned(), read })
+        Ok(Self::of(gybe_oci::Offer::open(source, Some(architecture()))?, source))
+    }
+
+    /// What was found in `source`, as it is to be called.
+    #[must_use]
+    pub fn of(offer: gybe_oci::Offer, source: &str) -> Self {
+        let gybe_oci::Offer { layout, package, read } = offer;
+        Self { layout, package, source: source.to_owned(), read }
     }
 
     /// Opens the release, if `policy` lets it pass.
@@ -48,7 +53,11 @@ impl Offer {
     }
 
     fn refused(&self, cause: Refusal) -> Error {
-        Error::Refused { source_name: self.source.clone(), cause }
+        let source_name = self.source.clone();
+        if self.package.documents.is_empty() {
+            return Error::Unsigned { source_name, cause };
+        }
+        Error::Refused { source_name, cause }
     }
 }
 
