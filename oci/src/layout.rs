@@ -294,6 +294,14 @@ pub enum Problem {
         /// The limit.
         limit: u64,
     },
+    /// There is more of something than is looked at.
+    #[error("there are more {what} than {limit}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
     /// A blob has another length than its descriptor says.
     #[error("{digest} is {found} bytes, its descriptor says {expected}")]
     Len {

@@ -94,10 +94,7 @@ impl Layout {
             Some(tag) => self.tagged(entries, tag)?,
             None => self.images(entries),
         };
-        let too_many = |what: &str, limit: usize| {
-            let (limit, what) = (limit as u64, what.to_owned());
-            Err(self.error(Problem::TooLong { what, len: limit.saturating_add(1), limit }))
-        };
+        let too_many = |what, limit| Err(self.error(Problem::TooMany { what, limit }));
         let mut found: Vec<Listed> = Vec::new();
         let mut seen = BTreeSet::new();
         // What is still to be looked at, the next one last.
@@ -111,11 +108,11 @@ impl Layout {
                 continue;
             }
             if seen.len() > SEEN_MAX || left.len() > DESCRIPTORS_MAX {
-                return too_many("the number of entries", SEEN_MAX);
+                return too_many("entries", SEEN_MAX);
             }
             if descriptor.is_manifest() {
                 if found.len() >= IMAGES_MAX {
-                    return too_many("the number of images", IMAGES_MAX);
+                    return too_many("images", IMAGES_MAX);
                 }
                 found.push(next);
             } else if descriptor.is_index() {
