@@ -128,7 +128,7 @@ pub struct Report {
 /// `gybe install`
 #[derive(Args, Debug)]
 pub struct Install {
-    /// The release: oci:DIR[:tag] or oci-archive:FILE[:tag]
+    /// The release: docker://HOST/REPOSITORY[:tag], oci:DIR[:tag] or oci-archive:FILE[:tag]
     #[arg(value_name = "SOURCE")]
     pub source: String,
     /// How to write it.
@@ -145,6 +145,9 @@ pub struct Writing {
     /// Write and prove the release, but do not arm it
     #[arg(long)]
     pub no_arm: bool,
+    /// Fetch at most N bytes from a registry; more, and nothing is written
+    #[arg(long, value_name = "N")]
+    pub max_bytes: Option<u64>,
     /// How to report.
     #[command(flatten)]
     pub report: Report,
@@ -170,7 +173,7 @@ pub enum Progress {
 /// `gybe plan`
 #[derive(Args, Debug)]
 pub struct Plan {
-    /// The release: oci:DIR[:tag] or oci-archive:FILE[:tag]
+    /// The release: docker://HOST/REPOSITORY[:tag], oci:DIR[:tag] or oci-archive:FILE[:tag]
     #[arg(value_name = "SOURCE")]
     pub source: String,
     /// The slot to plan for; needed only where none of them runs
@@ -184,7 +187,7 @@ pub struct Plan {
 /// `gybe verify`
 #[derive(Args, Debug)]
 pub struct Verify {
-    /// The release: oci:DIR[:tag] or oci-archive:FILE[:tag]
+    /// The release: docker://HOST/REPOSITORY[:tag], oci:DIR[:tag] or oci-archive:FILE[:tag]
     #[arg(value_name = "SOURCE", required_unless_present = "slots", conflicts_with = "slots")]
     pub source: Option<String>,
     /// Read both slots back and compare them with what was signed
@@ -210,6 +213,9 @@ pub struct Upgrade {
     /// Take a release that has failed on this device again
     #[arg(long)]
     pub retry_failed: bool,
+    /// Fetch at most N bytes from a registry; more, and nothing is written
+    #[arg(long, value_name = "N")]
+    pub max_bytes: Option<u64>,
     /// How to report.
     #[command(flatten)]
     pub report: Report,
@@ -235,12 +241,15 @@ pub struct Health {
 /// `gybe switch`
 #[derive(Args, Debug)]
 pub struct Switch {
-    /// The reference to track: oci:DIR[:tag] or oci-archive:FILE[:tag]
+    /// The reference to track: docker://HOST/REPOSITORY[:tag], oci:DIR[:tag] or oci-archive:FILE[:tag]
     #[arg(value_name = "REF")]
     pub reference: String,
     /// Reboot into it at once
     #[arg(long)]
     pub apply: bool,
+    /// Fetch at most N bytes from a registry; more, and nothing is written
+    #[arg(long, value_name = "N")]
+    pub max_bytes: Option<u64>,
     /// How to report.
     #[command(flatten)]
     pub report: Report,

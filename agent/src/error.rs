@@ -5,7 +5,7 @@ use std::io;
 use gybe_core::boot::TransitionError;
 use gybe_core::install::{ArmError, InstallError};
 use gybe_core::slot::Slot;
-use gybe_oci::{LayoutError, Problem};
+use gybe_oci::{LayoutError, Problem, RegistryError, SourceError};
 
 use crate::cli::Exit;
 use crate::commit::CommitError;
@@ -165,7 +165,7 @@ impl Error {
 
     /// How the program ends.
     #[must_use]
-    pub const fn exit(&self) -> Exit {
+    pub fn exit(&self) -> Exit {
         match self {
             Self::Refused { .. }
             | Self::Unsigned { .. }
@@ -177,12 +177,14 @@ impl Error {
             | Self::Offer(OfferError::Layout(LayoutError {
                 problem: Problem::NoPlatform { .. },
                 ..
-            })) => Exit::Refused,
+            }))
+            | Self::Install(install::InstallError::Budget { .. }) => Exit::Refused,
             Self::Slots(SlotsError::NoneRuns) | Self::Offer(OfferError::Reference(_)) => {
                 Exit::Usage
             }
-            _ => match self.partition() {
-                Some(PartitionError::Running { .. }) => Exit::Refused,
+            _ => match (self.partition(), self.registry()) {
+                (Some(PartitionError::Running { .. }), _) => Exit::Refused,
+                (_, Some(cause)) if is_refusal(cause) => Exit::Refused,
                 _ => Exit::Failed,
             },
         }
@@ -217,9 +219,34 @@ impl Error {
             Self::State(StateError::File(FileError::Held { .. })) => {
                 "wait for it to end; gybe status works meanwhile"
             }
-            _ => return self.partition().and_then(partition_hint),
+            Self::Install(install::InstallError::AbsentPack { .. }) => {
+                "a bundle made with --base is for devices that run one of the bases: take one \
+                 made without it"
+            }
+            Self::Install(install::InstallError::Budget { .. }) => {
+                "allow more with --max-bytes or registry.max_bytes, or bring it on a stick"
+            }
+            _ => {
+                let partition = self.partition().and_then(partition_hint);
+                return partition.or_else(|| self.registry().and_then(registry_hint));
+            }
         };
         Some(hint)
+    }
+
+    /// The registry's part in it.
+    fn registry(&self) -> Option<&RegistryError> {
+        match self {
+            Self::Offer(OfferError::Registry(cause))
+            | Self::Install(install::InstallError::Blob(SourceError::Registry(cause))) => {
+                Some(cause)
+            }
+            Self::Offer(OfferError::Blob { cause, .. })
+            | Self::Install(install::InstallError::Source { cause, .. }) => {
+                cause.get_ref()?.downcast_ref()
+            }
+            _ => None,
+        }
     }
 
     /// The partition's part in it.
@@ -241,4 +268,33 @@ fn partition_hint(cause: &PartitionError) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+fn is_refusal(cause: &RegistryError) -> bool {
+    match cause {
+        RegistryError::Blocked { .. } | RegistryError::Budget { .. } => true,
+        RegistryError::Resolve { problem, .. } => matches!(**problem, Problem::NoPlatform { .. }),
+        _ => false,
+    }
+}
+
+const fn registry_hint(cause: &RegistryError) -> Option<&'static str> {
+    Some(match cause {
+        RegistryError::Certificate { .. } => {
+            "set the clock, or put the registry's authority into /etc/containers/certs.d/HOST/ca.crt"
+        }
+        RegistryError::Unauthorized { .. } => {
+            "put credentials into /etc/gybe/auth.json, as podman login --authfile writes them"
+        }
+        RegistryError::Realm { .. } => {
+            "if it is the right one, name it in registry.token_hosts of the configuration"
+        }
+        RegistryError::Budget { .. } => "allow more with --max-bytes or registry.max_bytes",
+        RegistryError::Connect { .. }
+        | RegistryError::Broke { .. }
+        | RegistryError::Stalled { .. } => {
+            "try again when the link is better: nothing is fetched twice"
+        }
+        _ => return None,
+    })
 }

@@ -5,6 +5,7 @@ use gybe_core::install::{Proven, prove_installed};
 use gybe_core::release::Release;
 use gybe_core::slot::{PerSlot, Slot};
 use gybe_core::trust::{Device, Policy};
+use gybe_oci::Sources;
 use tracing::{info, warn};
 
 use crate::config::Config;
@@ -117,6 +118,13 @@ impl Session {
         let compatible = &self.config.compatible;
         let device = Device { compatible, architecture: architecture(), floor };
         Ok(self.trust.policy(device)?)
+    }
+
+    /// Where releases come from. `max_bytes` is what a command may receive at most, if less than
+    /// the configuration says.
+    #[must_use]
+    pub fn sources(&self, max_bytes: Option<u64>) -> Sources {
+        Sources::new(self.config.registry.access(&self.root, max_bytes))
     }
 
     /// What the slot that runs says that it holds.

@@ -105,10 +105,20 @@ fn what_no_device_of_the_bases_needs_is_left_out() {
     let len = |report: &Value| report["copied_bytes"].as_u64().unwrap();
     assert!(len(&for_two) < len(&whole) / 2, "{for_two}");
 
+    let device = Device::with(&bench, "device-two", &two);
+    device.gybe(&["install", &output]).done();
+    assert_eq!(device.status()["b"]["release"]["version"], "3.0.0");
+    // A device that runs something else is told so, and nothing of it is touched.
+    let other = Device::with(&bench, "device-one", &one);
+    let before = other.snapshot();
+    other.gybe(&["install", &output]).ended(FAILED, &["hint: ", "bundle"]);
+    other.gybe(&["plan", &output]).ended(FAILED, &["hint: ", "bundle"]);
+    assert_eq!(other.snapshot(), before);
     // For both there is more in it, and both can use it.
     let both = [&three, "--output", &output, "--base", &two, "--base", &one];
     let for_both = report(&mut bundle(&bench, &both));
     assert!(len(&for_both) > len(&for_two) && len(&for_both) < len(&whole), "{for_both}");
+    other.gybe(&["install", &output]).done();
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::manifest::{
 use crate::signatures::{SIGNATURE_MANIFEST_LEN_MAX, is_signature};
 
 /// How many indexes may lie in each other below `index.json`.
-const DEPTH_MAX: usize = 4;
+pub(crate) const DEPTH_MAX: usize = 4;
 
 /// Most images that are listed of one layout.
 pub const IMAGES_MAX: usize = 64;
@@ -32,6 +32,8 @@ pub struct Resolved {
     /// The nested indexes that led to it, outermost first. A signature over one of these is one
     /// over the manifest too: each names the next by digest.
     pub indexes: Vec<Digest>,
+    /// The bytes of the last of these.
+    pub index: Option<Vec<u8>>,
 }
 
 /// An image that an index lists.
@@ -58,7 +60,7 @@ impl Layout {
             Some(tag) => self.tagged(entries, tag)?,
             None => self.images(entries),
         };
-        let mut indexes = Vec::new();
+        let (mut indexes, mut index) = (Vec::new(), None);
         loop {
             let descriptor = choose(&found, platform).map_err(|problem| self.error(problem))?;
             let digest = descriptor.digest;
@@ -66,7 +68,7 @@ impl Layout {
             self.blob_of_len(&digest, descriptor.size)?;
             if descriptor.is_manifest() {
                 let manifest = self.read_blob(&digest, limit)?;
-                return Ok(Resolved { descriptor: descriptor.clone(), manifest, indexes });
+                return Ok(Resolved { descriptor: descriptor.clone(), manifest, indexes, index });
             }
             if !descriptor.is_index() {
                 let media_type = descriptor.media_type.clone();
@@ -76,9 +78,11 @@ impl Layout {
                 return Err(self.error(Problem::Depth { digest, limit: DEPTH_MAX }));
             }
             indexes.push(digest);
-            let index = Index::parse(&self.read_blob(&digest, limit)?)
+            let text = self.read_blob(&digest, limit)?;
+            let parsed = Index::parse(&text)
                 .map_err(|cause| self.error(Problem::Json { what: digest.to_string(), cause }))?;
-            found = self.images(&index.manifests);
+            found = self.images(&parsed.manifests);
+            index = Some(text);
         }
     }
 
@@ -139,7 +143,11 @@ impl Layout {
         let Listed { descriptor, indexes } = listed;
         self.blob_of_len(&descriptor.digest, descriptor.size)?;
         let manifest = self.read_blob(&descriptor.digest, MANIFEST_LEN_MAX)?;
-        Ok(Resolved { descriptor, manifest, indexes })
+        let index = match indexes.last() {
+            Some(index) => Some(self.read_blob(index, INDEX_LEN_MAX)?),
+            None => None,
+        };
+        Ok(Resolved { descriptor, manifest, indexes, index })
     }
 
     /// Reads the manifest of a resolved image.
@@ -165,8 +173,7 @@ impl Layout {
 
     /// What may be an image: not what is known to be a signature or other attachment.
     fn images(&self, entries: &[Descriptor]) -> Vec<Descriptor> {
-        let entries: Vec<_> =
-            entries.iter().filter(|entry| !is_signature(entry)).cloned().collect();
+        let entries = images_of(entries);
         if entries.len() < 2 {
             return entries;
         }
@@ -185,8 +192,13 @@ impl Layout {
     }
 }
 
+/// The entries that are not known to be signatures.
+pub(crate) fn images_of(entries: &[Descriptor]) -> Vec<Descriptor> {
+    entries.iter().filter(|entry| !is_signature(entry)).cloned().collect()
+}
+
 /// The one entry for the machine.
-fn choose<'a>(
+pub(crate) fn choose<'a>(
     entries: &'a [Descriptor],
     platform: Option<&Platform>,
 ) -> Result<&'a Descriptor, Problem> {

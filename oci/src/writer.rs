@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::layout::{Layout, LayoutError, Problem};
 use crate::manifest::{DESCRIPTORS_MAX, Descriptor, INDEX_LEN_MAX, REF_NAME, media_type};
-use crate::reference::Reference;
+use crate::reference::LayoutReference;
 
 /// What blobs are called while they are written.
 const TEMPORARY: &str = "tmp-";
@@ -45,7 +45,7 @@ impl LayoutWriter {
     /// # Errors
     /// What is there is no layout, another program writes to it, or the system refuses.
     pub fn open(root: &Path) -> Result<Self, LayoutError> {
-        let reference = Reference::directory(root);
+        let reference = LayoutReference::directory(root);
         let failed = |path: &Path| {
             let what = path.display().to_string();
             let layout = reference.to_string();

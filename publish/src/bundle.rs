@@ -24,7 +24,7 @@ pub use signatures::{About, Says};
 /// # Errors
 /// [`BundleError`]; an archive that was there is there still, and no folder lists anything new.
 pub fn run(arguments: &Bundle) -> Result<(), BundleError> {
-    let open = |reference: &gybe_oci::Reference| -> Result<Source, BundleError> {
+    let open = |reference: &gybe_oci::LayoutReference| -> Result<Source, BundleError> {
         Ok(Source { layout: Layout::open(reference)?, reference: reference.clone() })
     };
     let sources = arguments.sources.iter().map(open).collect::<Result<Vec<_>, _>>()?;

@@ -141,6 +141,23 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The texts of `key`, an array.
+    pub fn texts(&self, key: &str) -> Result<Option<Vec<Keyed<String>>>, DocumentError> {
+        let Some(value) = self.table.get(key) else { return Ok(None) };
+        let DeValue::Array(array) = value.get_ref() else {
+            let line = self.place.line(value.span().start);
+            return Err(self.type_error(key, line, "an array of strings", value.get_ref()));
+        };
+        let text = |item: &Spanned<DeValue<'_>>| {
+            let line = self.place.line(item.span().start);
+            match item.get_ref() {
+                DeValue::String(text) => Ok(Keyed { line, value: text.clone().into_owned() }),
+                other => Err(self.type_error(key, line, "an array of strings", other)),
+            }
+        };
+        array.iter().map(text).collect::<Result<_, _>>().map(Some)
+    }
+
     /// The absolute path of `key`.
     pub fn absolute_path(&self, key: &str) -> Result<Option<PathBuf>, DocumentError> {
         let Some(text) = self.text(key)? else { return Ok(None) };

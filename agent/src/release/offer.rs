@@ -2,7 +2,7 @@
 
 use gybe_core::release::Release;
 use gybe_core::trust::Policy;
-use gybe_oci::Layout;
+use gybe_oci::{Source, Sources};
 
 use super::{OfferError, Package, Read, Refusal};
 use crate::error::Error;
@@ -11,29 +11,29 @@ use crate::error::Error;
 #[derive(Debug)]
 pub struct Offer {
     /// Where the release's blobs are read.
-    pub layout: Layout,
+    pub source: Source,
     /// What decides.
     pub package: Package,
-    /// The source, as it was spelt.
-    pub source: String,
+    /// The reference, as it was spelt.
+    pub reference: String,
     /// What was read for the package.
     pub read: Read,
 }
 
 impl Offer {
-    /// Opens `source` and reads what is needed to decide; nothing of it is believed yet.
+    /// Opens `reference` and reads what is needed to decide; nothing of it is believed yet.
     ///
     /// # Errors
     /// The source cannot be read, or holds no release for this machine.
-    pub fn open(source: &str) -> Result<Self, OfferError> {
-        Ok(Self::of(gybe_oci::Offer::open(source, Some(architecture()))?, source))
+    pub fn open(sources: &Sources, reference: &str) -> Result<Self, OfferError> {
+        Ok(Self::of(sources.offer(reference, Some(architecture()))?, reference))
     }
 
-    /// What was found in `source`, as it is to be called.
+    /// What was found, as it is to be called.
     #[must_use]
-    pub fn of(offer: gybe_oci::Offer, source: &str) -> Self {
-        let gybe_oci::Offer { layout, package, read } = offer;
-        Self { layout, package, source: source.to_owned(), read }
+    pub fn of(offer: gybe_oci::Offer, reference: &str) -> Self {
+        let gybe_oci::Offer { source, package, read } = offer;
+        Self { source, package, reference: reference.to_owned(), read }
     }
 
     /// Opens the release, if `policy` lets it pass.
@@ -53,7 +53,7 @@ impl Offer {
     }
 
     fn refused(&self, cause: Refusal) -> Error {
-        let source_name = self.source.clone();
+        let source_name = self.reference.clone();
         if self.package.documents.is_empty() {
             return Error::Unsigned { source_name, cause };
         }

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use gybe_core::block::BLOCK_LEN;
 use gybe_core::digest::Hasher;
 use gybe_core::manifest::Manifest;
-use gybe_oci::Layout;
+use gybe_oci::Source;
 
 use crate::install::{Phase, Progress};
 use crate::release::OfferError;
@@ -13,18 +13,18 @@ use crate::release::OfferError;
 /// How many blocks of a blob are read at once.
 const READ_BLOCKS: usize = 64;
 
-/// Reads the recipe and every pack that `layout` has of the release, and compares their digests. Packs
+/// Reads the recipe and every pack that `source` has of the release, and compares their digests. Packs
 /// that are not there are passed over: whether the device needs them is asked before the slot is
 /// cleared. Says how many bytes were read.
 ///
 /// # Errors
 /// [`OfferError`]: something is missing that is always needed, cannot be read, or is not what was signed.
 pub fn check(
-    layout: &Layout,
+    source: &Source,
     manifest: &Manifest<'_>,
     progress: &Progress<'_>,
 ) -> Result<u64, OfferError> {
-    let packs = manifest.packs.iter().filter(|pack| layout.blob(&pack.digest).is_ok());
+    let packs = manifest.packs.iter().filter(|pack| !source.lacks(&pack.digest));
     let blobs: Vec<_> = std::iter::once(&manifest.recipe).chain(packs).collect();
     let total = blobs.iter().fold(0_u64, |total, blob| total.saturating_add(blob.len));
     let mut buffer = vec![0; READ_BLOCKS.saturating_mul(BLOCK_LEN)];
@@ -32,7 +32,7 @@ pub fn check(
     progress(Phase::Verify, 0, total);
     for expected in blobs {
         let digest = expected.digest;
-        let mut reader = layout.blob_of_len(&digest, expected.len)?.reader();
+        let mut reader = source.blob_of_len(&digest, expected.len)?.reader();
         let mut hasher = Hasher::new();
         loop {
             let read = reader.read(&mut buffer);

@@ -168,7 +168,7 @@ pub(super) fn job<'a>(
         release,
         package: &offer.package,
         read: offer.read,
-        layout: &offer.layout,
+        source: &offer.source,
         slot,
         inactive: slots.paths.of(slot),
         running: slots.running_slot().map(|running| (running, slots.paths.of(running))),

@@ -12,7 +12,7 @@ use crate::session::Session;
 pub(super) fn run(root: &Root, asked: &Plan) -> Result<Exit, Error> {
     let session = Session::open(root)?;
     let slot = session.slots.inactive(asked.slot)?;
-    let mut offer = Offer::open(&asked.source)?;
+    let mut offer = Offer::open(&session.sources(None), &asked.source)?;
     let policy = session.policy()?;
     // As an install does: what the trailer would hold decides where it would lie.
     offer.settle(&policy)?;

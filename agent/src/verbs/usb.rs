@@ -9,6 +9,7 @@
 //! | install | the running slot as it was, the inactive one Unbootable; plugging in again goes on |
 //! | arm | the state before or after one environment write |
 
+use gybe_oci::Source;
 use serde::Serialize;
 use tracing::{info, warn};
 
@@ -66,7 +67,7 @@ pub(super) fn run(root: &Root, asked: &Usb) -> Result<Exit, Error> {
             return nothing(&format!("{version}: {why}"));
         }
         Decision::None(why) => {
-            let (name, why) = (offer.source, why.to_string());
+            let (name, why) = (offer.reference, why.to_string());
             return Err(UsbError::NotAnUpdate { name, version, why }.into());
         }
     }
@@ -112,7 +113,9 @@ fn choose(session: &Session, device: &str, bundles: &[Bundle]) -> Result<Found, 
                 .open()
                 .and_then(|layout| Ok((layout.read_listed(listed)?, layout)))
                 .map_err(OfferError::from)
-                .and_then(|(found, layout)| gybe_oci::Offer::of(layout, found, &bundle.name));
+                .and_then(|(found, layout)| {
+                    gybe_oci::Offer::of(Source::Layout(layout), found, &bundle.name)
+                });
             let found = offer.map_err(Error::from).and_then(|offer| {
                 let offer = Offer::of(offer, &bundle.name);
                 let candidate = Candidate::read(session, &offer)?;
@@ -145,7 +148,7 @@ fn verify(session: &Session, offer: &Offer, asked: &Usb) -> Result<(), Error> {
     let release = offer.open_release(&policy)?;
     let display = Display::new(asked.progress);
     let show = |phase, done, total| display.show(phase, done, total);
-    let checked = usb::check(&offer.layout, release.manifest(), &show);
+    let checked = usb::check(&offer.source, release.manifest(), &show);
     display.end();
     info!(bytes = checked?, "the bundle is whole");
     Ok(())

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::manifest::media_type;
-use crate::reference::Reference;
+use crate::reference::LayoutReference;
 use crate::writer::LayoutWriter;
 
 struct Sample {
@@ -39,7 +39,7 @@ impl Sample {
     }
 
     fn resolve(&self, tag: Option<&str>, arch: Option<&str>) -> Result<Resolved, String> {
-        let layout = Layout::open(&Reference::directory(self.root.path())).unwrap();
+        let layout = Layout::open(&LayoutReference::directory(self.root.path())).unwrap();
         let platform = arch.map(platform);
         layout.resolve(tag, platform.as_ref()).map_err(|error| error.problem.to_string())
     }
@@ -194,7 +194,7 @@ fn every_image_is_listed_once_with_what_leads_to_it_and_none_is_read() {
     sample.list(&outer, Some("v1"));
     sample.list(&three, Some("v2"));
     let listed = |tag| {
-        let layout = Layout::open(&Reference::directory(sample.root.path())).unwrap();
+        let layout = Layout::open(&LayoutReference::directory(sample.root.path())).unwrap();
         let all = layout.listed(tag).map_err(|error| error.problem.to_string())?;
         Ok::<_, String>(
             all.into_iter().map(|it| (it.descriptor.digest, it.indexes)).collect::<Vec<_>>(),
@@ -217,7 +217,7 @@ fn there_is_a_limit_to_what_is_listed() {
         (0..IMAGES_MAX + 1).map(|number| sample.manifest(&number.to_string(), "")).collect();
     sample.list(&sample.index(&images), None);
     let listed = || {
-        let layout = Layout::open(&Reference::directory(sample.root.path())).unwrap();
+        let layout = Layout::open(&LayoutReference::directory(sample.root.path())).unwrap();
         layout.listed(None).map_err(|error| error.problem.to_string())
     };
     assert_eq!(listed().unwrap_err(), "there are more images than 64");
@@ -241,7 +241,7 @@ fn there_is_a_limit_to_what_is_listed() {
         sample.list(&top, Some("deep"));
     };
     sample_of(&level);
-    let layout = Layout::open(&Reference::directory(sample.root.path())).unwrap();
+    let layout = Layout::open(&LayoutReference::directory(sample.root.path())).unwrap();
     let error = layout.listed(Some("deep")).unwrap_err().problem.to_string();
     assert!(error.starts_with("there are more ") || error.contains("indexes deep"), "{error}");
 }

@@ -2,7 +2,7 @@
 
 use gybe_core::manifest::Manifest;
 use gybe_image::base::Base;
-use gybe_oci::{Layout, Platform, Reference, Resolved};
+use gybe_oci::{Layout, LayoutReference, Platform, Resolved};
 
 use super::BundleError;
 
@@ -10,7 +10,7 @@ use super::BundleError;
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) layout: Layout,
-    pub(super) reference: Reference,
+    pub(super) reference: LayoutReference,
 }
 
 /// A release that was found.

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use gybe_oci::{ArchiveWriter, BlobReader, LayoutError, LayoutWriter, Reference, Transport};
+use gybe_oci::{ArchiveWriter, BlobReader, LayoutError, LayoutReference, LayoutWriter, Transport};
 
 use super::BundleError;
 use super::contents::{Contents, Origin, Part};
@@ -19,7 +19,10 @@ pub(super) struct Written {
 }
 
 /// Writes `contents` to `output`.
-pub(super) fn write(contents: &Contents<'_>, output: &Reference) -> Result<Written, BundleError> {
+pub(super) fn write(
+    contents: &Contents<'_>,
+    output: &LayoutReference,
+) -> Result<Written, BundleError> {
     match output.transport {
         Transport::Directory => folder(contents, output),
         Transport::Archive => archive(contents, output),
@@ -27,7 +30,7 @@ pub(super) fn write(contents: &Contents<'_>, output: &Reference) -> Result<Writt
 }
 
 /// Blobs first, then what lists them: a power cut leaves blobs that nobody names, or less.
-fn folder(contents: &Contents<'_>, output: &Reference) -> Result<Written, BundleError> {
+fn folder(contents: &Contents<'_>, output: &LayoutReference) -> Result<Written, BundleError> {
     let writer = LayoutWriter::open(&output.path)?;
     let mut written = Written::default();
     for part in &contents.parts {
@@ -45,7 +48,7 @@ fn folder(contents: &Contents<'_>, output: &Reference) -> Result<Written, Bundle
     Ok(written)
 }
 
-fn archive(contents: &Contents<'_>, output: &Reference) -> Result<Written, BundleError> {
+fn archive(contents: &Contents<'_>, output: &LayoutReference) -> Result<Written, BundleError> {
     let mut archive = ArchiveWriter::create(&output.path, &contents.entries())?;
     let mut written = Written::default();
     for part in &contents.parts {
