@@ -8,6 +8,7 @@ pub mod document;
 pub mod health;
 pub mod nearest;
 pub mod registry;
+pub mod usb;
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,7 @@ pub(crate) use document::{Document, read_small};
 pub use document::{DocumentError, FILE_LEN_MAX};
 pub use health::Health;
 pub use registry::Registry;
+pub use usb::Usb;
 
 use crate::health::conf::Conf;
 use crate::root::Root;
@@ -41,7 +43,8 @@ pub const TRIES_MAX: u8 = 7;
 
 /// Keys that only the image may set, wherever someone tries to put them in [`LOCAL_FILE`].
 const IMAGE_ONLY: [&str; 5] = ["compatible", "threshold", "key", "keys", "trust"];
-const TOP: [&str; 6] = ["compatible", "reference", "slot", "bootloader", "health", "registry"];
+const TOP: [&str; 7] =
+    ["compatible", "reference", "slot", "bootloader", "health", "registry", "usb"];
 const SLOTS: [&str; 2] = ["a", "b"];
 const SLOT: [&str; 2] = ["root", "boot"];
 const BOOTLOADER: [&str; 5] = ["kind", "environment", "fw_env", "file", "tries"];
@@ -65,6 +68,8 @@ pub struct Config {
     pub tries: u8,
     /// How health is checked.
     pub health: Health,
+    /// What is done with sticks.
+    pub usb: Usb,
     /// How registries are reached.
     pub registry: Registry,
 }
@@ -173,6 +178,7 @@ struct Layer {
     places: Places,
     tries: Option<u8>,
     health: health::Layer,
+    usb: usb::Layer,
     registry: Registry,
 }
 
@@ -250,6 +256,9 @@ impl Layer {
         if let Some(section) = top.section("health")? {
             layer.health = health::Layer::read(&section)?;
         }
+        if let Some(section) = top.section("usb")? {
+            layer.usb = usb::Layer::read(&section)?;
+        }
         if let Some(section) = top.section("registry")? {
             layer.registry = Registry::read(&section)?;
         }
@@ -269,6 +278,7 @@ impl Layer {
             places: if self.places.is_empty() { base.places } else { self.places },
             tries: self.tries.or(base.tries),
             health: self.health.over(base.health),
+            usb: self.usb.over(base.usb),
             registry: self.registry.over(base.registry),
         }
     }
@@ -297,6 +307,7 @@ impl Layer {
             },
             tries: self.tries.unwrap_or(TRIES_DEFAULT),
             health: self.health.finish(),
+            usb: self.usb.finish(),
             registry: self.registry,
         };
         // A slot without it is another kind of slot than one with it.

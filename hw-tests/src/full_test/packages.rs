@@ -61,6 +61,7 @@ const FOR_JUDGES: &[&str] = &[
     "time",
     "u-boot-qemu",
     "u-boot-tools",
+    "udev",
     "xz-utils",
     "zstd",
 ];
