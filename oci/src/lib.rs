@@ -18,6 +18,7 @@ mod registry;
 mod resolve;
 mod signatures;
 mod source;
+mod statement;
 pub mod tar;
 mod writer;
 
@@ -34,9 +35,10 @@ pub use package::{Package, Refusal};
 pub use reference::{LayoutReference, Reference, ReferenceError, RegistryReference, Transport};
 pub use registry::{
     Access, Answer, Ask, ConfigurationError, CredentialsError, Limits, Parts, RegistryError,
-    Repository, Scope, Target, Traffic,
+    Repository, Scope, Target, Traffic, post_json,
 };
 pub use resolve::{IMAGES_MAX, Listed, Resolved};
 pub use signatures::{Candidate, SIGNATURE_CANDIDATES_MAX, SIGNATURE_MANIFEST_LEN_MAX};
 pub use source::{Reach, Source, SourceError, Sources};
+pub use statement::{Statement, StatementError, Unreadable};
 pub use writer::{BlobWriter, LayoutWriter};
