@@ -70,12 +70,28 @@ pub enum Verb {
     Run(Run),
     /// Say whether the tracked reference offers something newer: exit 0 if it does, 4 if not
     Check(Report),
+    /// Install what a stick holds, as when it is plugged in: only forward, after reading all of it
+    Usb(Usb),
     /// What an initramfs calls on the way to the root file system
     #[command(hide = true)]
     Initramfs(Initramfs),
     /// Let the state partition take what is left of the disk
     #[command(hide = true)]
     GrowState,
+}
+
+/// `gybe usb`
+#[derive(Args, Debug)]
+pub struct Usb {
+    /// The stick's partition, or the stick where it has none: /dev/sda1
+    #[arg(value_name = "DEVICE")]
+    pub device: PathBuf,
+    /// How to report.
+    #[command(flatten)]
+    pub report: Report,
+    /// How to show progress
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Progress::Auto)]
+    pub progress: Progress,
 }
 
 /// `gybe initramfs`
@@ -154,6 +170,8 @@ pub enum Progress {
     Auto,
     /// JSON lines on stdout, before the report
     Json,
+    /// A line on stderr for each tenth, as for a console that keeps what was written
+    Lines,
     /// Nothing
     None,
 }

@@ -11,6 +11,7 @@ pub mod nearest;
 pub mod pull;
 pub mod registry;
 pub mod telling;
+pub mod usb;
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,7 @@ pub use health::Health;
 pub use pull::Pull;
 pub use registry::Registry;
 pub use telling::Telling;
+pub use usb::Usb;
 
 use crate::health::conf::Conf;
 use crate::root::Root;
@@ -47,7 +49,7 @@ pub const TRIES_MAX: u8 = 7;
 
 /// Keys that only the image may set, wherever someone tries to put them in [`LOCAL_FILE`].
 const IMAGE_ONLY: [&str; 5] = ["compatible", "threshold", "key", "keys", "trust"];
-const TOP: [&str; 10] = [
+const TOP: [&str; 11] = [
     "compatible",
     "reference",
     "slot",
@@ -58,6 +60,7 @@ const TOP: [&str; 10] = [
     "report",
     "metrics",
     "hooks",
+    "usb",
 ];
 const SLOTS: [&str; 2] = ["a", "b"];
 const SLOT: [&str; 2] = ["root", "boot"];
@@ -82,6 +85,8 @@ pub struct Config {
     pub tries: u8,
     /// How health is checked.
     pub health: Health,
+    /// What is done with sticks.
+    pub usb: Usb,
     /// How releases are taken without anybody asking.
     pub pull: Pull,
     /// Who is told of what happens.
@@ -194,6 +199,7 @@ struct Layer {
     places: Places,
     tries: Option<u8>,
     health: health::Layer,
+    usb: usb::Layer,
     pull: pull::Layer,
     telling: telling::Layer,
     registry: Registry,
@@ -273,6 +279,9 @@ impl Layer {
         if let Some(section) = top.section("health")? {
             layer.health = health::Layer::read(&section)?;
         }
+        if let Some(section) = top.section("usb")? {
+            layer.usb = usb::Layer::read(&section)?;
+        }
         if let Some(section) = top.section("pull")? {
             layer.pull = pull::Layer::read(&section)?;
         }
@@ -296,6 +305,7 @@ impl Layer {
             places: if self.places.is_empty() { base.places } else { self.places },
             tries: self.tries.or(base.tries),
             health: self.health.over(base.health),
+            usb: self.usb.over(base.usb),
             pull: self.pull.over(base.pull),
             telling: self.telling.over(base.telling),
             registry: self.registry.over(base.registry),
@@ -326,6 +336,7 @@ impl Layer {
             },
             tries: self.tries.unwrap_or(TRIES_DEFAULT),
             health: self.health.finish(),
+            usb: self.usb.finish(),
             pull: self.pull.finish(),
             telling: self.telling.finish(),
             registry: self.registry,

@@ -37,6 +37,7 @@ pub mod transitions;
 pub mod trust;
 pub mod two_areas;
 pub mod update;
+pub mod usb;
 pub mod var;
 pub mod verbs;
 pub mod window;

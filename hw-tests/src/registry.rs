@@ -22,6 +22,8 @@ use sha2::{Digest as _, Sha256};
 
 pub use link::{Breaks, Link};
 
+/// The address of this machine in a network of two, which the certificate names beside 127.0.0.1.
+pub const LOSSY_ADDRESS: [u8; 4] = [10, 77, 0, 1];
 /// Who may read.
 pub const NAME: &str = "device";
 /// The password of [`NAME`], which no other registry has.
@@ -124,8 +126,16 @@ impl Registry {
     /// # Errors
     /// In words.
     pub fn admit(&self, root: &Path, port: u16) -> Result<(), String> {
+        self.admit_to(root, &format!("127.0.0.1:{port}"))
+    }
+
+    /// The same, reached under another address, which its certificate must name.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn admit_to(&self, root: &Path, host: &str) -> Result<(), String> {
         let words = |cause: io::Error| format!("device: {cause}");
-        let certificates = root.join(format!("etc/containers/certs.d/127.0.0.1:{port}"));
+        let certificates = root.join(format!("etc/containers/certs.d/{host}"));
         fs::create_dir_all(&certificates).map_err(words)?;
         fs::copy(self.folder.join("ca.crt"), certificates.join("ca.crt")).map_err(words)?;
         let file = root.join("etc/gybe/auth.json");
@@ -135,7 +145,7 @@ impl Registry {
             .unwrap_or_else(|| json!({ "auths": {} }));
         if let Some(auths) = auths.get_mut("auths").and_then(Value::as_object_mut) {
             let entry = json!({ "username": NAME, "password": PASSWORD });
-            auths.insert(format!("127.0.0.1:{port}"), entry);
+            auths.insert(host.to_owned(), entry);
         }
         fs::create_dir_all(root.join("etc/gybe")).map_err(words)?;
         fs::write(file, auths.to_string()).map_err(words)

@@ -103,8 +103,7 @@ fn a_plan_says_to_the_byte_and_to_the_request_what_the_registry_then_sends() {
     let parts = sent.iter().filter(|it| it.status == 206).count();
     assert!(parts >= 2, "the recipe and the packs come in parts: {sent:#?}");
     shop.device.gybe(&["verify", "--slots"]).done();
-    // Far less than the release came.
-    assert!(of(&done, "fetched_bytes") < of(&done, "total_bytes") / 4, "{done}");
+    assert!(of(&done, "copied_bytes") > of(&done, "total_bytes") / 2, "{done}");
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod statement;
 pub mod tar;
 mod writer;
 
+pub use archive::ArchiveWriter;
 pub use blob::{Blob, BlobReader};
 pub use document::Document;
 pub use layout::{Layout, LayoutError, Problem};
@@ -36,7 +37,7 @@ pub use registry::{
     Access, Answer, Ask, ConfigurationError, CredentialsError, Limits, Parts, RegistryError,
     Repository, Scope, Target, Traffic, post_json,
 };
-pub use resolve::Resolved;
+pub use resolve::{IMAGES_MAX, Listed, Resolved};
 pub use signatures::{Candidate, SIGNATURE_CANDIDATES_MAX, SIGNATURE_MANIFEST_LEN_MAX};
 pub use source::{Reach, Source, SourceError, Sources};
 pub use statement::{Statement, StatementError, Unreadable};

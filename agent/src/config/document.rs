@@ -129,6 +129,18 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Whether `key` is `true`.
+    pub fn boolean(&self, key: &str) -> Result<Option<bool>, DocumentError> {
+        let Some(value) = self.table.get(key) else { return Ok(None) };
+        match value.get_ref() {
+            DeValue::Boolean(value) => Ok(Some(*value)),
+            other => {
+                let line = self.place.line(value.span().start);
+                Err(self.type_error(key, line, "true or false", other))
+            }
+        }
+    }
+
     /// The texts of `key`, an array.
     pub fn texts(&self, key: &str) -> Result<Option<Vec<Keyed<String>>>, DocumentError> {
         let Some(value) = self.table.get(key) else { return Ok(None) };

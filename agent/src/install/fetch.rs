@@ -26,11 +26,16 @@ use crate::device::partition::Partition;
 /// How many frames may wait to be decoded: at most 1 MiB each. Decoded ones wait for nothing.
 const QUEUE: usize = 1;
 
-/// Finds every pack of the release: one that is missing or of another length is better known
-/// before the slot is cleared.
+/// Finds every pack of the release: one of another length is better known before the slot is
+/// cleared. A bundle may lack packs; that none of them is needed here was asked before.
 pub(super) fn packs(job: &Job<'_>) -> Result<Vec<Blob>, InstallError> {
     let packs = job.release.manifest().packs.iter();
-    let blobs = packs.map(|pack| job.source.blob_of_len(&pack.digest, pack.len));
+    let blobs = packs.map(|pack| {
+        if job.source.lacks(&pack.digest) {
+            return Ok(Blob::absent(pack.digest, pack.len));
+        }
+        job.source.blob_of_len(&pack.digest, pack.len)
+    });
     Ok(blobs.collect::<Result<_, _>>()?)
 }
 

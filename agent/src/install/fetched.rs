@@ -54,7 +54,7 @@ impl Fetched {
     }
 
     /// These parts will be read, in order. What lies between near ones will come along.
-    pub(super) fn ask(&mut self, wanted: Vec<Range<u64>>) {
+    pub(super) fn ask(&mut self, wanted: impl IntoIterator<Item = Range<u64>>) {
         let gap_max = match self.reach {
             Reach::Any => 0,
             Reach::Bridged { gap_max } => gap_max,

@@ -75,7 +75,7 @@ pub(super) fn read_table(
     if source.len() < len {
         return Err(InstallError::RecipeEnds);
     }
-    source.ask(vec![0..len]);
+    source.ask(std::iter::once(0..len));
     source.read(0, &mut table, tally)?;
     Ok(table)
 }

@@ -35,7 +35,15 @@ impl Link {
     /// # Errors
     /// What the system says.
     pub fn to(to: SocketAddr, breaks: Breaks) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        Self::at([127, 0, 0, 1], to, breaks)
+    }
+
+    /// The same, behind a port on another address of this machine.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn at(address: [u8; 4], to: SocketAddr, breaks: Breaks) -> io::Result<Self> {
+        let listener = TcpListener::bind(SocketAddr::from((address, 0)))?;
         let port = listener.local_addr()?.port();
         let (bytes, connections) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let link = Self { port, bytes: Arc::clone(&bytes), connections: Arc::clone(&connections) };
