@@ -238,6 +238,12 @@ fn a_window_arms_what_was_proven_before_and_a_clock_is_needed_to_know_it() {
     automatic(&device).done();
     assert_eq!(told(&device), ["proven"]);
     device.write(SYNCHRONISED, "");
+    // It is open now; but the rollout was paused meanwhile.
+    two.sign(&[("dev.gybe.issued", "1"), ("dev.gybe.paused", "true")]);
+    let said = automatic(&device).done().stdout;
+    assert!(said.contains("the rollout is paused"), "{said}");
+    assert_eq!(device.status()["next_boot"], "a");
+    two.sign(&[("dev.gybe.issued", "2")]);
     automatic(&device).ended(REBOOT, "below a folder nothing reboots");
     assert_eq!(device.status()["next_boot"], "b");
     assert_eq!(told(&device), ["proven", "armed"]);
