@@ -5,7 +5,7 @@
 //! force then, and it is said.
 
 use gybe_core::digest::Digest;
-use gybe_core::rollout::{Decision, Member, Position, Statement, StatementError, decide};
+use gybe_core::rollout::{Decision, Position, Statement, StatementError, decide};
 use tracing::warn;
 
 use crate::config::Pull;
@@ -78,8 +78,7 @@ fn reached(
         Some(seed) => Position::new(seed.as_bytes(), release),
         None => Position::LAST,
     };
-    let member = Member { channel: pull.channel.as_deref(), position };
-    let go = match decide(&said.statement(), &member, clock::synchronised(root)) {
+    let go = match decide(&said.statement(), position, clock::synchronised(root)) {
         Decision::Go => Ok(()),
         other => Err(other.to_string()),
     };
@@ -87,8 +86,8 @@ fn reached(
 }
 
 /// The statement that counts among all that were signed.
-fn in_force(statements: &[gybe_oci::Statement]) -> Result<Statement<'_>, StatementError<'_>> {
-    let mut found: Option<Statement<'_>> = None;
+fn in_force(statements: &[gybe_oci::Statement]) -> Result<Statement, StatementError<'_>> {
+    let mut found: Option<Statement> = None;
     for signed in statements {
         let pairs = signed.annotations.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let statement = Statement::parse(pairs)?;

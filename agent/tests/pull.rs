@@ -111,7 +111,7 @@ fn a_rollout_is_changed_by_signing_again() {
     let one = Recipe::new("1.0.0", 1).seal();
     let two = Recipe::new("2.0.0", 2).changed(3).seal();
     let device = Device::with(&one);
-    follow(&device, &two.source(), "channel = \"stable\"\n");
+    follow(&device, &two.source(), "");
     let waits = |says: &[(&str, &str)], why: &str| {
         two.sign(says);
         let said = automatic(&device).done().stdout;
@@ -119,14 +119,11 @@ fn a_rollout_is_changed_by_signing_again() {
         assert_eq!(device.status()["next_boot"], "a");
         assert_eq!(pull(&device)["waiting"]["reason"], "rollout");
     };
-    let stable = ("dev.gybe.channel", "stable");
-    waits(&[], "the release is for no channel");
-    waits(&[("dev.gybe.channel", "beta")], "the release is for the channel \"beta\"");
-    waits(&[stable, ("dev.gybe.issued", "10"), ("dev.gybe.rollout", "0")], "the rollout is at 0 %");
+    waits(&[("dev.gybe.issued", "10"), ("dev.gybe.rollout", "0")], "the rollout is at 0 %");
     let paused = ("dev.gybe.paused", "true");
-    waits(&[stable, ("dev.gybe.issued", "20"), paused], "the rollout is paused");
+    waits(&[("dev.gybe.issued", "20"), paused], "the rollout is paused");
     // A source that withholds the newest statement: what was seen stays in force.
-    two.sign(&[stable, ("dev.gybe.issued", "10")]);
+    two.sign(&[("dev.gybe.issued", "10")]);
     let ended = automatic(&device).ended(0, "withholds a newer statement");
     assert!(ended.stdout.contains("the rollout is paused"), "{}", ended.stdout);
     let checked = device.gybe(&["check", "--json"]).done().json();
@@ -136,7 +133,7 @@ fn a_rollout_is_changed_by_signing_again() {
     );
     // By hand one may be ahead, and is told so.
     device.gybe(&["upgrade", "--download-only"]).ended(0, "taken by hand, although the rollout is");
-    two.sign(&[stable, ("dev.gybe.issued", "30"), ("dev.gybe.rollout", "100")]);
+    two.sign(&[("dev.gybe.issued", "30"), ("dev.gybe.rollout", "100")]);
     automatic(&device).ended(REBOOT, "");
 }
 

@@ -88,27 +88,24 @@ pub struct Said {
     pub start: Option<u64>,
     /// Whether it is paused.
     pub paused: bool,
-    /// For which channel it is.
-    pub channel: Option<String>,
 }
 
 impl Said {
     /// What `statement` says about `release`.
     #[must_use]
-    pub fn new(release: DigestText, statement: &Statement<'_>) -> Self {
-        let Statement { issued, percent, start, paused, channel } = *statement;
-        Self { release, issued, percent, start, paused, channel: channel.map(str::to_owned) }
+    pub fn new(release: DigestText, statement: &Statement) -> Self {
+        let Statement { issued, percent, start, paused } = *statement;
+        Self { release, issued, percent, start, paused }
     }
 
     /// The statement.
     #[must_use]
-    pub fn statement(&self) -> Statement<'_> {
+    pub const fn statement(&self) -> Statement {
         Statement {
             issued: self.issued,
             percent: self.percent,
             start: self.start,
             paused: self.paused,
-            channel: self.channel.as_deref(),
         }
     }
 }
@@ -326,7 +323,6 @@ mod tests {
             percent: 100,
             start: Some(u64::MAX),
             paused: true,
-            channel: Some(long(64)),
         };
         let kept = Kept {
             trouble: Some(Trouble {
