@@ -16,6 +16,7 @@ mod package;
 mod reference;
 mod resolve;
 mod signatures;
+mod statement;
 pub mod tar;
 mod writer;
 
@@ -31,4 +32,8 @@ pub use package::{Package, Refusal};
 pub use reference::{Reference, ReferenceError, Transport};
 pub use resolve::Resolved;
 pub use signatures::{Candidate, SIGNATURE_CANDIDATES_MAX, SIGNATURE_MANIFEST_LEN_MAX};
+pub use statement::{
+    PREFIX, STATEMENT_ANNOTATIONS_MAX, STATEMENT_NAME_LEN_MAX, STATEMENT_VALUE_LEN_MAX, Statement,
+    StatementError, Unreadable,
+};
 pub use writer::{BlobWriter, LayoutWriter};
