@@ -33,7 +33,7 @@ impl Package {
         for document in &self.documents {
             // Why one does not count is kept by the verifier, and said at the end if it matters.
             if let Ok(accepted) = verifier.offer(document.candidate(), &mut scratch) {
-                tracing::debug!(key = accepted.key.name(), "signature counts");
+                tracing::debug!(signer = accepted.signer.name(), "signature counts");
             }
         }
         let manifest = verifier.finish(&self.manifest);
@@ -53,10 +53,25 @@ impl Package {
         let mut statements = Vec::new();
         for document in &self.documents {
             if let Ok(accepted) = verifier.offer(document.candidate(), &mut scratch) {
-                statements.push(Statement::read(accepted.key.name(), accepted.annotations)?);
+                statements.push(Statement::read(accepted.signer.name(), accepted.annotations)?);
             }
         }
         Ok(statements)
+    }
+
+    /// Who signed the release, each once: what they are called, and what tells them from others.
+    ///
+    /// # Errors
+    /// [`Refusal`], when the release does not pass.
+    pub fn signers(&self, policy: &Policy<'_>) -> Result<Vec<(String, Digest)>, Refusal> {
+        self.open(policy)?;
+        let mut verifier = self.verifier(policy, self.index.as_deref())?;
+        let mut scratch = vec![0; SCRATCH_LEN];
+        for document in &self.documents {
+            // Those that do not count are not asked for.
+            let _ = verifier.offer(document.candidate(), &mut scratch);
+        }
+        Ok(verifier.signers().map(|signer| (signer.name().to_owned(), signer.id())).collect())
     }
 
     /// Lets go of what does not help the release to pass, so that strangers' documents take no room
