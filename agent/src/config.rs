@@ -5,8 +5,10 @@
 //! when it tries: it may say where things lie, never what is believed.
 
 pub mod document;
+mod error;
 pub mod health;
 pub mod nearest;
+pub mod restrict;
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +17,9 @@ use gybe_core::slot::Slot;
 
 pub(crate) use document::{Document, read_small};
 pub use document::{DocumentError, FILE_LEN_MAX};
+pub use error::ConfigError;
 pub use health::Health;
+pub use restrict::Restrict;
 
 use crate::health::conf::Conf;
 use crate::root::Root;
@@ -38,8 +42,20 @@ pub const TRIES_MIN: u8 = 1;
 pub const TRIES_MAX: u8 = 7;
 
 /// Keys that only the image may set, wherever someone tries to put them in [`LOCAL_FILE`].
-const IMAGE_ONLY: [&str; 5] = ["compatible", "threshold", "key", "keys", "trust"];
-const TOP: [&str; 5] = ["compatible", "reference", "slot", "bootloader", "health"];
+const IMAGE_ONLY: [&str; 10] = [
+    "compatible",
+    "threshold",
+    "key",
+    "keys",
+    "trust",
+    "identity",
+    "trusted_root",
+    "docker_reference",
+    "repository",
+    "channels",
+];
+const TOP: [&str; 7] =
+    ["compatible", "reference", "channel", "slot", "bootloader", "health", "restrict"];
 const SLOTS: [&str; 2] = ["a", "b"];
 const SLOT: [&str; 2] = ["root", "boot"];
 const BOOTLOADER: [&str; 5] = ["kind", "environment", "fw_env", "file", "tries"];
@@ -52,6 +68,8 @@ pub struct Config {
     pub compatible: String,
     /// Where releases come from, unless `switch` said otherwise.
     pub reference: Option<String>,
+    /// The channel that automatic updates follow.
+    pub channel: Option<String>,
     /// The partitions of slot A.
     pub a: SlotPaths,
     /// The partitions of slot B.
@@ -63,6 +81,8 @@ pub struct Config {
     pub tries: u8,
     /// How health is checked.
     pub health: Health,
+    /// Where less is trusted than the image does.
+    pub restrict: Restrict,
 }
 
 impl Config {
@@ -164,11 +184,13 @@ pub enum Bootloader {
 struct Layer {
     compatible: Option<String>,
     reference: Option<String>,
+    channel: Option<String>,
     slots: [SlotLayer; 2],
     kind: Option<Kind>,
     places: Places,
     tries: Option<u8>,
     health: health::Layer,
+    restrict: Restrict,
 }
 
 #[derive(Default)]
@@ -216,6 +238,8 @@ impl Layer {
         let mut layer = Self {
             compatible: top.text("compatible")?.map(|text| text.value),
             reference: top.text("reference")?.map(|text| text.value),
+            channel: restrict::channel(top)?,
+            restrict: Restrict::read(top)?,
             ..Self::default()
         };
         if let Some(slots) = top.section("slot")? {
@@ -255,12 +279,14 @@ impl Layer {
         Self {
             compatible: self.compatible.or(base.compatible),
             reference: self.reference.or(base.reference),
+            channel: self.channel.or(base.channel),
             slots: [a.over(base_a), b.over(base_b)],
             kind: self.kind.or(base.kind),
             // One place replaces the other: `file` in /etc means that fw_env does not count.
             places: if self.places.is_empty() { base.places } else { self.places },
             tries: self.tries.or(base.tries),
             health: self.health.over(base.health),
+            restrict: self.restrict.and(base.restrict),
         }
     }
 
@@ -270,6 +296,7 @@ impl Layer {
         let config = Config {
             compatible: self.compatible.ok_or_else(|| unset("compatible"))?,
             reference: self.reference,
+            channel: self.channel,
             a: SlotPaths { root: a.root.ok_or_else(|| unset("slot.a.root"))?, boot: a.boot },
             b: SlotPaths { root: b.root.ok_or_else(|| unset("slot.b.root"))?, boot: b.boot },
             bootloader: match (self.kind.ok_or_else(|| unset("bootloader.kind"))?, self.places) {
@@ -288,6 +315,7 @@ impl Layer {
             },
             tries: self.tries.unwrap_or(TRIES_DEFAULT),
             health: self.health.finish(),
+            restrict: self.restrict,
         };
         // A slot without it is another kind of slot than one with it.
         match (&config.a.boot, &config.b.boot) {
@@ -309,64 +337,6 @@ impl SlotLayer {
     fn over(self, base: Self) -> Self {
         Self { root: self.root.or(base.root), boot: self.boot.or(base.boot) }
     }
-}
-
-/// Why the configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// One file is wrong by itself.
-    #[error("configuration: {0}")]
-    Document(#[from] DocumentError),
-    /// The image has no configuration.
-    #[error("configuration: {} does not exist", file.display())]
-    NoImageFile {
-        /// The file that should be there.
-        file: PathBuf,
-    },
-    /// `/etc` tries to say what only the image may.
-    #[error(
-        "configuration: {}:{line}: {key} may only be set in the verified image, in {IMAGE_FOLDER}",
-        file.display()
-    )]
-    ImageOnly {
-        /// The file below `/etc`.
-        file: PathBuf,
-        /// The line, counted from 1.
-        line: usize,
-        /// The key.
-        key: &'static str,
-    },
-    /// `/etc` tries to say which keys are trusted.
-    #[error(
-        "configuration: {}: trust may only be set in the verified image, in {IMAGE_FOLDER}",
-        file.display()
-    )]
-    LocalTrust {
-        /// The file below `/etc`.
-        file: PathBuf,
-    },
-    /// A key without a default is missing.
-    #[error("configuration: {key} is not set in {} or {LOCAL_FILE}", file.display())]
-    Unset {
-        /// The image's file.
-        file: PathBuf,
-        /// The key, with its section.
-        key: &'static str,
-    },
-    /// GRUB needs exactly one place.
-    #[error("configuration: bootloader.kind grub needs bootloader.environment, and only that")]
-    GrubPlace,
-    /// U-Boot needs exactly one place.
-    #[error(
-        "configuration: bootloader.kind uboot needs either bootloader.fw_env or bootloader.file"
-    )]
-    UbootPlace,
-    /// Two targets would overwrite each other.
-    #[error("configuration: {} is named for two targets", path.display())]
-    SamePartition {
-        /// The path.
-        path: PathBuf,
-    },
 }
 
 #[cfg(test)]

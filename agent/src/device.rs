@@ -1,6 +1,7 @@
 //! The device: its partitions, slots and boot environment.
 
 pub mod aligned;
+pub mod clock;
 pub mod cmdline;
 pub mod environment;
 pub mod gpt;

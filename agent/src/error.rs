@@ -1,6 +1,7 @@
 //! Everything that can end a command, in the words of whoever gave it.
 
 use std::io;
+use std::path::PathBuf;
 
 use gybe_core::boot::TransitionError;
 use gybe_core::install::{ArmError, InstallError};
@@ -133,6 +134,20 @@ pub enum Error {
     /// The way to the root file system.
     #[error(transparent)]
     Initramfs(#[from] InitramfsError),
+    /// A Sigstore bundle is refused.
+    #[error("bundle is refused: {why}")]
+    Bundle {
+        /// Why, as the library that knows bundles has it.
+        why: String,
+    },
+    /// A file of `verify-bundle` cannot be read.
+    #[error("{}: cannot read: {cause}", path.display())]
+    BundleFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
     /// The reboot that was asked for does not come.
     #[error("cannot reboot: {cause}")]
     Reboot {
@@ -156,6 +171,8 @@ impl Error {
     pub const fn exit(&self) -> Exit {
         match self {
             Self::Refused { .. }
+            | Self::Bundle { .. }
+            | Self::Trust(TrustError::NoRepository { .. } | TrustError::Policy(_))
             | Self::SeveralRoots { .. }
             | Self::EtcConflicts { .. }
             | Self::Loader { .. }

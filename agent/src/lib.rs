@@ -3,6 +3,7 @@
 //! The binary is [`cli`] and one module a verb; everything else serves them. No other package
 //! links this one.
 
+pub mod admission;
 pub mod cli;
 pub mod commit;
 pub mod config;
@@ -17,6 +18,8 @@ pub mod grow;
 pub mod health;
 pub mod initramfs;
 pub mod install;
+#[cfg(feature = "keyless")]
+pub mod keyless;
 pub mod output;
 pub mod progress;
 pub mod release;

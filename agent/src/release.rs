@@ -2,7 +2,9 @@
 
 mod held;
 mod offer;
+mod signed_by;
 
 pub use gybe_oci::{Document, OfferError, Package, Read, Refusal};
 pub use held::{Held, HeldError};
 pub use offer::{Offer, architecture};
+pub use signed_by::SignedBy;

@@ -129,6 +129,23 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The texts of `key`, an array. An empty text is refused.
+    pub fn texts(&self, key: &str) -> Result<Vec<Keyed<String>>, DocumentError> {
+        let Some(value) = self.table.get(key) else { return Ok(Vec::new()) };
+        let line = self.place.line(value.span().start);
+        let DeValue::Array(array) = value.get_ref() else {
+            return Err(self.type_error(key, line, "an array of strings", value.get_ref()));
+        };
+        let text = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
+            DeValue::String(text) if !text.is_empty() => {
+                Ok(Keyed { line, value: text.clone().into_owned() })
+            }
+            DeValue::String(_) => Err(self.value_error(key, line, "has an empty text")),
+            other => Err(self.type_error(key, line, "an array of strings", other)),
+        };
+        array.iter().map(text).collect()
+    }
+
     /// The absolute path of `key`.
     pub fn absolute_path(&self, key: &str) -> Result<Option<PathBuf>, DocumentError> {
         let Some(text) = self.text(key)? else { return Ok(None) };
