@@ -142,6 +142,9 @@ fn an_emergency_downgrade_is_made_once_also_when_the_state_is_lost() {
     let one = numbered("1.0.0", 1).seal();
     let two = numbered("2.0.0", 2).seal();
     let three = numbered("3.0.0", 3).seal();
+    for release in [&one, &two, &three] {
+        release.sign(&key(8), &Value::Null);
+    }
     let device = Device::with(&one);
     arrive(&device, &two, "b");
     arrive(&device, &three, "a");
@@ -155,9 +158,6 @@ fn an_emergency_downgrade_is_made_once_also_when_the_state_is_lost() {
     // By one of two that must sign neither.
     one.sign(&trusted_key(), &downgrade(&three, &one, 6));
     trust(&device, "threshold = 2", &[("release", &trusted_key()), ("second", &key(8))]);
-    for release in [&one, &two, &three] {
-        release.sign(&key(8), &Value::Null);
-    }
     device.gybe(&["install", &one.source()]).ended(REFUSED, "rollback index of the release is 1");
     trust(&device, "", &[("release", &trusted_key())]);
 

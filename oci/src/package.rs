@@ -7,6 +7,9 @@ use gybe_core::trust::{ChainError, Policy, SCRATCH_LEN, Verifier};
 use crate::document::Document;
 use crate::statement::{Statement, StatementError};
 
+/// How long signatures may be in all in a slot, where some of them count for nothing yet.
+const SETTLED_LEN_MAX: usize = 128 * 1024;
+
 /// The bytes of a release that decide whether it is believed. Until then they are a stranger's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Package {
@@ -74,8 +77,10 @@ impl Package {
         Ok(verifier.signers().map(|signer| (signer.name().to_owned(), signer.id())).collect())
     }
 
-    /// Lets go of what does not help the release to pass, so that strangers' documents take no room
-    /// in a slot. What is left passes just as well.
+    /// Lets go of what does not help the release to pass, so that strangers' documents take little room
+    /// in a slot. What is left passes just as well. Some of the strangers stay, as far as
+    /// [`SETTLED_LEN_MAX`] goes: when the release runs, its own keys decide whether it is kept, and
+    /// those of them that are new are strangers here.
     ///
     /// # Errors
     /// [`Refusal`], when it does not pass at all.
@@ -93,8 +98,19 @@ impl Package {
             let offered = self.documents.iter();
             offered.map(|it| verifier.offer(it.candidate(), &mut scratch).is_ok()).collect()
         };
+        let index_len = self.index.as_ref().map_or(0, Vec::len);
+        let all = self.documents.iter().zip(&counts).filter(|(_, counts)| **counts);
+        let len = all.fold(index_len, |len, (it, _)| len.saturating_add(it.stored_len()));
+        let mut room = SETTLED_LEN_MAX.saturating_sub(len);
         let mut counts = counts.into_iter();
-        self.documents.retain(|_| counts.next().unwrap_or(true));
+        self.documents.retain(|document| {
+            if counts.next().unwrap_or(true) {
+                return true;
+            }
+            let left = room.checked_sub(document.stored_len());
+            room = left.unwrap_or(room);
+            left.is_some()
+        });
         Ok(())
     }
 
