@@ -178,7 +178,7 @@ impl Identities for Certificates {
 enum Unproven {
     #[error("the bundle does not hold what was read")]
     Payload,
-    #[error("made out to {san} by {issuer}, who is not trusted")]
+    #[error("nobody trusted: {san} by {issuer}")]
     Stranger { san: String, issuer: String },
     #[error("{0}")]
     Bundle(Error),

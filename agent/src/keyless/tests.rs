@@ -37,8 +37,7 @@ fn a_certificate_counts_for_whom_it_names() {
     };
     assert_eq!(found(&ci(SAN, ISSUER), &digests), Ok(0));
     assert!(found(&ci(SAN, ISSUER), &digests[..1]).unwrap_err().contains("artifact mismatch"));
-    let stranger =
-        "made out to https://git.acme.example/gateway/release by https://issuer.acme.exam";
+    let stranger = "nobody trusted: https://git.acme.example/gateway/release by https://issuer";
     for (san, issuer) in [("https://git.acme.example", ISSUER), (SAN, "https://issuer"), ("", "")] {
         assert!(found(&ci(san, issuer), &digests).unwrap_err().starts_with(stranger));
     }

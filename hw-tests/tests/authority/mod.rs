@@ -86,7 +86,7 @@ impl Authority {
 
     /// Issues a certificate that is valid today.
     pub(crate) fn issue(&self, name: &str, san: &str, issuer: &str) {
-        let start = succeed(tool("date").args(["--utc", "--date=-1 minute", "+%Y%m%d%H%M%SZ"]));
+        let start = succeed(tool("date").args(["--utc", "+%Y%m%d%H%M%SZ"]));
         let end = succeed(tool("date").args(["--utc", "--date=+1 day", "+%Y%m%d%H%M%SZ"]));
         self.script(ISSUE, &[name, name, san, issuer, start.trim(), end.trim()]);
     }
@@ -153,7 +153,7 @@ impl Authority {
         }
         verify.args(["--type", asked.predicate, "--certificate-identity", asked.san]);
         verify.args(["--certificate-oidc-issuer", asked.issuer, "--trusted-root"]);
-        run(verify.arg(asked.root).arg("--bundle").arg(file).arg(blob))
+        run(verify.arg(&asked.root).arg("--bundle").arg(file).arg(blob))
     }
 }
 
