@@ -1,10 +1,12 @@
 //! The arithmetic that `sigstore-verify` asks for, by the crates that the core uses too.
 //!
-//! P-256, P-384 and Ed25519: what the public instance and private authorities made by openssl sign
-//! with. RSA and ML-DSA are refused by name.
+//! P-256, P-384 and Ed25519: what the public instance signs with, and signers. Private authorities may
+//! be older than these, and have RSA: that is ring's, which TLS brings along. ML-DSA is refused by name,
+//! and so is RSA over a hash alone.
 
 use ed25519_dalek::Signature as Ed25519Signature;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
+use ring::signature;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use sigstore_verify::crypto::{
     CryptoProvider, Error, HashContext, Result, SigningScheme, install_default_provider,
@@ -46,22 +48,32 @@ impl CryptoProvider for Provider {
         scheme: SigningScheme,
         key: &[u8],
         data: &[u8],
-        signature: &[u8],
+        signed: &[u8],
     ) -> Result<()> {
+        let rsa = |algorithm| {
+            let key = signature::UnparsedPublicKey::new(algorithm, key);
+            key.verify(data, signed).map_err(|_| invalid(scheme))
+        };
         match scheme {
             SigningScheme::Ed25519 => {
                 let key = key.try_into().map_err(|_| invalid_key(scheme))?;
                 let key = ed25519_dalek::VerifyingKey::from_bytes(key);
                 let key = key.map_err(|_| invalid_key(scheme))?;
-                let signature = Ed25519Signature::from_slice(signature);
+                let signature = Ed25519Signature::from_slice(signed);
                 let signature = signature.map_err(|_| invalid(scheme))?;
                 key.verify_strict(data, &signature).map_err(|_| invalid(scheme))
             }
+            SigningScheme::RsaPkcs1Sha256 => rsa(&signature::RSA_PKCS1_2048_8192_SHA256),
+            SigningScheme::RsaPkcs1Sha384 => rsa(&signature::RSA_PKCS1_2048_8192_SHA384),
+            SigningScheme::RsaPkcs1Sha512 => rsa(&signature::RSA_PKCS1_2048_8192_SHA512),
+            SigningScheme::RsaPssSha256 => rsa(&signature::RSA_PSS_2048_8192_SHA256),
+            SigningScheme::RsaPssSha384 => rsa(&signature::RSA_PSS_2048_8192_SHA384),
+            SigningScheme::RsaPssSha512 => rsa(&signature::RSA_PSS_2048_8192_SHA512),
             _ => match scheme.hash_algorithm() {
                 Some(algorithm) => {
                     let mut hashing = self.hash(algorithm)?;
                     hashing.update(data);
-                    self.verify_prehashed(scheme, key, &hashing.finalize(), signature)
+                    self.verify_prehashed(scheme, key, &hashing.finalize(), signed)
                 }
                 None => Err(unsupported(scheme)),
             },
