@@ -19,7 +19,7 @@ use tracing::warn;
 
 use crate::device::clock::trusted_now;
 use crate::error::Error;
-use crate::release::{Held, Package, Refusal, architecture};
+use crate::release::{Held, Package, Refusal, architecture, refused};
 use crate::session::Session;
 use crate::trust::Trust;
 
@@ -43,19 +43,15 @@ impl Session {
         source: &'s str,
         wish: Wish,
     ) -> Result<Admission<'s>, Error> {
-        let refused = |why: String| Error::Refused {
-            source_name: source.to_owned(),
-            cause: Refusal::Policy { why },
-        };
+        let refused = |cause| refused(package, source, cause);
+        let unmet = |why: String| refused(Refusal::Policy { why });
         let channel = self.config.channel.as_deref();
         if let Some(channel) = channel.filter(|channel| !self.trust.allows_channel(channel)) {
-            return Err(refused(format!("the image has no channel {channel} to follow")));
+            return Err(unmet(format!("the image has no channel {channel} to follow")));
         }
         let policy = self.incoming.policy_for(source, self.device(0))?;
-        let statements = package.statements(&policy);
-        let statements =
-            statements.map_err(|cause| Error::Refused { source_name: source.to_owned(), cause })?;
-        let said = said(&statements).map_err(|cause| refused(cause.to_string()))?;
+        let statements = package.statements(&policy).map_err(refused)?;
+        let said = said(&statements).map_err(|cause| unmet(cause.to_string()))?;
         let running = self.held_running();
         let newest_s = said.iter().map(|one| one.terms.issued);
         let newest_s = newest_s.chain(running.map(|held| held.sequence)).max().unwrap_or(0);
@@ -67,7 +63,7 @@ impl Session {
             downgraded: self.downgraded,
         };
         let downgrade = situation.meets(&said, package.digest, self.incoming.threshold());
-        let downgrade = downgrade.map_err(|unmet| refused(unmet.to_string()))?;
+        let downgrade = downgrade.map_err(|term| unmet(term.to_string()))?;
         let least = self.config.restrict.rollback_index.unwrap_or(0);
         let floor = if downgrade.is_some() { least } else { self.floor()?.max(least) };
         if let Some(downgrade) = downgrade {

@@ -67,12 +67,28 @@ pub enum Verb {
     Switch(Switch),
     /// Say whether the tracked reference offers something newer: exit 0 if it does, 4 if not
     Check(Report),
+    /// Install what a stick holds, as when it is plugged in: only forward, after reading all of it
+    Usb(Usb),
     /// What an initramfs calls on the way to the root file system
     #[command(hide = true)]
     Initramfs(Initramfs),
     /// Let the state partition take what is left of the disk
     #[command(hide = true)]
     GrowState,
+}
+
+/// `gybe usb`
+#[derive(Args, Debug)]
+pub struct Usb {
+    /// The stick's partition, or the stick where it has none: /dev/sda1
+    #[arg(value_name = "DEVICE")]
+    pub device: PathBuf,
+    /// How to report.
+    #[command(flatten)]
+    pub report: Report,
+    /// How to show progress
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Progress::Auto)]
+    pub progress: Progress,
 }
 
 /// `gybe initramfs`
@@ -115,7 +131,7 @@ pub struct Report {
 /// `gybe install`
 #[derive(Args, Debug)]
 pub struct Install {
-    /// The release: oci:DIR[:tag] or oci-archive:FILE[:tag]
+    /// The release: docker://HOST/REPOSITORY[:tag], oci:DIR[:tag] or oci-archive:FILE[:tag]
     #[arg(value_name = "SOURCE")]
     pub source: String,
     /// How to write it.
@@ -132,6 +148,9 @@ pub struct Writing {
     /// Write and prove the release, but do not arm it
     #[arg(long)]
     pub no_arm: bool,
+    /// Fetch at most N bytes from a registry; more, and nothing is written
+    #[arg(long, value_name = "N")]
+    pub max_bytes: Option<u64>,
     /// How to report.
     #[command(flatten)]
     pub report: Report,
@@ -148,6 +167,8 @@ pub enum Progress {
     Auto,
     /// JSON lines on stdout, before the report
     Json,
+    /// A line on stderr for each tenth, as for a console that keeps what was written
+    Lines,
     /// Nothing
     None,
 }
@@ -155,7 +176,7 @@ pub enum Progress {
 /// `gybe plan`
 #[derive(Args, Debug)]
 pub struct Plan {
-    /// The release: oci:DIR[:tag] or oci-archive:FILE[:tag]
+    /// The release: docker://HOST/REPOSITORY[:tag], oci:DIR[:tag] or oci-archive:FILE[:tag]
     #[arg(value_name = "SOURCE")]
     pub source: String,
     /// The slot to plan for; needed only where none of them runs
@@ -169,7 +190,7 @@ pub struct Plan {
 /// `gybe verify`
 #[derive(Args, Debug)]
 pub struct Verify {
-    /// The release: oci:DIR[:tag] or oci-archive:FILE[:tag]
+    /// The release: docker://HOST/REPOSITORY[:tag], oci:DIR[:tag] or oci-archive:FILE[:tag]
     #[arg(value_name = "SOURCE", required_unless_present = "slots", conflicts_with = "slots")]
     pub source: Option<String>,
     /// Read both slots back and compare them with what was signed
@@ -227,6 +248,9 @@ pub struct Upgrade {
     /// Take a release that has failed on this device again
     #[arg(long)]
     pub retry_failed: bool,
+    /// Fetch at most N bytes from a registry; more, and nothing is written
+    #[arg(long, value_name = "N")]
+    pub max_bytes: Option<u64>,
     /// How to report.
     #[command(flatten)]
     pub report: Report,
@@ -252,12 +276,15 @@ pub struct Health {
 /// `gybe switch`
 #[derive(Args, Debug)]
 pub struct Switch {
-    /// The reference to track: oci:DIR[:tag] or oci-archive:FILE[:tag]
+    /// The reference to track: docker://HOST/REPOSITORY[:tag], oci:DIR[:tag] or oci-archive:FILE[:tag]
     #[arg(value_name = "REF")]
     pub reference: String,
     /// Reboot into it at once
     #[arg(long)]
     pub apply: bool,
+    /// Fetch at most N bytes from a registry; more, and nothing is written
+    #[arg(long, value_name = "N")]
+    pub max_bytes: Option<u64>,
     /// How to report.
     #[command(flatten)]
     pub report: Report,

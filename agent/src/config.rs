@@ -8,7 +8,9 @@ pub mod document;
 mod error;
 pub mod health;
 pub mod nearest;
+pub mod registry;
 pub mod restrict;
+pub mod usb;
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +21,9 @@ pub(crate) use document::{Document, read_small};
 pub use document::{DocumentError, FILE_LEN_MAX};
 pub use error::ConfigError;
 pub use health::Health;
+pub use registry::Registry;
 pub use restrict::Restrict;
+pub use usb::Usb;
 
 use crate::health::conf::Conf;
 use crate::root::Root;
@@ -54,8 +58,17 @@ const IMAGE_ONLY: [&str; 10] = [
     "repository",
     "channels",
 ];
-const TOP: [&str; 7] =
-    ["compatible", "reference", "channel", "slot", "bootloader", "health", "restrict"];
+const TOP: [&str; 9] = [
+    "compatible",
+    "reference",
+    "channel",
+    "slot",
+    "bootloader",
+    "health",
+    "restrict",
+    "registry",
+    "usb",
+];
 const SLOTS: [&str; 2] = ["a", "b"];
 const SLOT: [&str; 2] = ["root", "boot"];
 const BOOTLOADER: [&str; 5] = ["kind", "environment", "fw_env", "file", "tries"];
@@ -83,6 +96,10 @@ pub struct Config {
     pub health: Health,
     /// Where less is trusted than the image does.
     pub restrict: Restrict,
+    /// What is done with sticks.
+    pub usb: Usb,
+    /// How registries are reached.
+    pub registry: Registry,
 }
 
 impl Config {
@@ -191,6 +208,8 @@ struct Layer {
     tries: Option<u8>,
     health: health::Layer,
     restrict: Restrict,
+    usb: usb::Layer,
+    registry: Registry,
 }
 
 #[derive(Default)]
@@ -269,6 +288,12 @@ impl Layer {
         if let Some(section) = top.section("health")? {
             layer.health = health::Layer::read(&section)?;
         }
+        if let Some(section) = top.section("usb")? {
+            layer.usb = usb::Layer::read(&section)?;
+        }
+        if let Some(section) = top.section("registry")? {
+            layer.registry = Registry::read(&section)?;
+        }
         Ok(layer)
     }
 
@@ -287,6 +312,8 @@ impl Layer {
             tries: self.tries.or(base.tries),
             health: self.health.over(base.health),
             restrict: self.restrict.and(base.restrict),
+            usb: self.usb.over(base.usb),
+            registry: self.registry.over(base.registry),
         }
     }
 
@@ -316,6 +343,8 @@ impl Layer {
             tries: self.tries.unwrap_or(TRIES_DEFAULT),
             health: self.health.finish(),
             restrict: self.restrict,
+            usb: self.usb.finish(),
+            registry: self.registry,
         };
         // A slot without it is another kind of slot than one with it.
         match (&config.a.boot, &config.b.boot) {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use gybe_core::boot::TransitionError;
 use gybe_core::install::{ArmError, InstallError};
 use gybe_core::slot::Slot;
-use gybe_oci::{LayoutError, Problem};
+use gybe_oci::{LayoutError, Problem, RegistryError, SourceError};
 
 use crate::cli::Exit;
 use crate::commit::CommitError;
@@ -21,6 +21,7 @@ use crate::release::{OfferError, Refusal};
 use crate::state::StateError;
 use crate::trust::TrustError;
 use crate::two_areas::FileError;
+use crate::usb::UsbError;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +65,14 @@ pub enum Error {
         /// Where it came from.
         source_name: String,
         /// Why.
+        cause: Refusal,
+    },
+    /// A release that came without any signature.
+    #[error("{source_name} is refused: {cause}")]
+    Unsigned {
+        /// Where it came from.
+        source_name: String,
+        /// What is missing.
         cause: Refusal,
     },
     /// A release needs another loader script.
@@ -131,6 +140,9 @@ pub enum Error {
         /// Their names.
         partitions: String,
     },
+    /// A stick.
+    #[error(transparent)]
+    Usb(#[from] UsbError),
     /// The way to the root file system.
     #[error(transparent)]
     Initramfs(#[from] InitramfsError),
@@ -168,24 +180,28 @@ impl Error {
 
     /// How the program ends.
     #[must_use]
-    pub const fn exit(&self) -> Exit {
+    pub fn exit(&self) -> Exit {
         match self {
             Self::Refused { .. }
             | Self::Bundle { .. }
             | Self::Trust(TrustError::NoRepository { .. } | TrustError::Policy(_))
+            | Self::Unsigned { .. }
             | Self::SeveralRoots { .. }
             | Self::EtcConflicts { .. }
             | Self::Loader { .. }
+            | Self::Usb(UsbError::Refused { .. } | UsbError::NotAnUpdate { .. })
             | Self::Slots(SlotsError::RunningNamed { .. })
             | Self::Offer(OfferError::Layout(LayoutError {
                 problem: Problem::NoPlatform { .. },
                 ..
-            })) => Exit::Refused,
+            }))
+            | Self::Install(install::InstallError::Budget { .. }) => Exit::Refused,
             Self::Slots(SlotsError::NoneRuns) | Self::Offer(OfferError::Reference(_)) => {
                 Exit::Usage
             }
-            _ => match self.partition() {
-                Some(PartitionError::Running { .. }) => Exit::Refused,
+            _ => match (self.partition(), self.registry()) {
+                (Some(PartitionError::Running { .. }), _) => Exit::Refused,
+                (_, Some(cause)) if is_refusal(cause) => Exit::Refused,
                 _ => Exit::Failed,
             },
         }
@@ -211,14 +227,43 @@ impl Error {
             Self::EtcConflicts { .. } => {
                 "move them away, and run it again: nothing is fetched twice"
             }
+            Self::Unsigned { .. } => {
+                "bring the signatures along: skopeo copies none, oras only with --recursive; \
+                 gybe-publish bundle does"
+            }
             Self::SeveralRoots { .. } => "remove the other disk, and boot again",
             Self::NoReference => "run gybe switch REF once, or set reference in the configuration",
             Self::State(StateError::File(FileError::Held { .. })) => {
                 "wait for it to end; gybe status works meanwhile"
             }
-            _ => return self.partition().and_then(partition_hint),
+            Self::Install(install::InstallError::AbsentPack { .. }) => {
+                "a bundle made with --base is for devices that run one of the bases: take one \
+                 made without it"
+            }
+            Self::Install(install::InstallError::Budget { .. }) => {
+                "allow more with --max-bytes or registry.max_bytes, or bring it on a stick"
+            }
+            _ => {
+                let partition = self.partition().and_then(partition_hint);
+                return partition.or_else(|| self.registry().and_then(registry_hint));
+            }
         };
         Some(hint)
+    }
+
+    /// The registry's part in it.
+    fn registry(&self) -> Option<&RegistryError> {
+        match self {
+            Self::Offer(OfferError::Registry(cause))
+            | Self::Install(install::InstallError::Blob(SourceError::Registry(cause))) => {
+                Some(cause)
+            }
+            Self::Offer(OfferError::Blob { cause, .. })
+            | Self::Install(install::InstallError::Source { cause, .. }) => {
+                cause.get_ref()?.downcast_ref()
+            }
+            _ => None,
+        }
     }
 
     /// The partition's part in it.
@@ -240,4 +285,33 @@ fn partition_hint(cause: &PartitionError) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+fn is_refusal(cause: &RegistryError) -> bool {
+    match cause {
+        RegistryError::Blocked { .. } | RegistryError::Budget { .. } => true,
+        RegistryError::Resolve { problem, .. } => matches!(**problem, Problem::NoPlatform { .. }),
+        _ => false,
+    }
+}
+
+const fn registry_hint(cause: &RegistryError) -> Option<&'static str> {
+    Some(match cause {
+        RegistryError::Certificate { .. } => {
+            "set the clock, or put the registry's authority into /etc/containers/certs.d/HOST/ca.crt"
+        }
+        RegistryError::Unauthorized { .. } => {
+            "put credentials into /etc/gybe/auth.json, as podman login --authfile writes them"
+        }
+        RegistryError::Realm { .. } => {
+            "if it is the right one, name it in registry.token_hosts of the configuration"
+        }
+        RegistryError::Budget { .. } => "allow more with --max-bytes or registry.max_bytes",
+        RegistryError::Connect { .. }
+        | RegistryError::Broke { .. }
+        | RegistryError::Stalled { .. } => {
+            "try again when the link is better: nothing is fetched twice"
+        }
+        _ => return None,
+    })
 }

@@ -9,6 +9,7 @@ mod bitmap;
 mod copy;
 mod error;
 mod fetch;
+mod fetched;
 mod held_recipe;
 mod intake;
 mod likely;
@@ -29,7 +30,7 @@ use gybe_core::install::{Inactive, Install, Proven};
 use gybe_core::release::Release;
 use gybe_core::slot::Slot;
 use gybe_core::trailer::{Part, PartName};
-use gybe_oci::Layout;
+use gybe_oci::Source;
 use tracing::info;
 
 use crate::config::SlotPaths;
@@ -65,7 +66,7 @@ pub struct Job<'a> {
     /// What was read for them.
     pub read: Read,
     /// Where its blobs are read.
-    pub layout: &'a Layout,
+    pub source: &'a Source,
     /// The slot to install to.
     pub slot: Slot,
     /// The partitions of that slot.
@@ -84,6 +85,8 @@ pub fn run<E: BootEnv>(
     environment: &mut E,
     progress: &Progress<'_>,
 ) -> Result<(Proven, Tally), InstallError> {
+    plan::refuse_beyond_budget(job)?;
+    plan::refuse_absent(job)?;
     let paths = job.target_paths()?;
     let in_use = job.running_identities()?;
     let mut targets = Vec::new();
@@ -93,13 +96,13 @@ pub fn run<E: BootEnv>(
     let mut tally = Tally::new(job);
     let parts = Parts::new(job.release, job.package)?;
     let packs = fetch::packs(job)?;
-    let source = parts.recipe_blob(job)?;
+    let mut source = parts.recipe(job)?;
     let mut origin = Origin::find(job)?;
     // What the inactive slot still says of itself is read here: the first writes end it.
     let before = Before::read(job, &paths)?;
     let held = HeldRecipes { running: origin.held(), inactive: before.recipe.as_ref() };
     let config = job.release.config();
-    let table_bytes = pages::read_table(&config.recipe, &source, held, &mut tally)?;
+    let table_bytes = pages::read_table(&config.recipe, &mut source, held, &mut tally)?;
     let table = recipe::table(config, &table_bytes, source.len())?;
     let pages = Pages::new(table, source, held)?;
     let likely = Likely::find(&before);
@@ -119,6 +122,7 @@ pub fn run<E: BootEnv>(
         copy::run(&mut install, &mut recipe, &mut origin, &likely, &paths, &mut tally, progress)?;
     drop(origin);
     fetch::run(&mut install, &mut recipe, job, &packs, &mut missing, &mut tally, progress)?;
+    tally.settle(job.source);
     info!(
         fetched = tally.fetched_bytes,
         copied = tally.copied_bytes,

@@ -31,5 +31,6 @@ pub mod status;
 pub mod trust;
 pub mod two_areas;
 pub mod update;
+pub mod usb;
 pub mod var;
 pub mod verbs;

@@ -5,6 +5,7 @@ use gybe_core::install::{Proven, prove_installed};
 use gybe_core::release::Release;
 use gybe_core::slot::{PerSlot, Slot};
 use gybe_core::trust::Policy;
+use gybe_oci::Sources;
 use tracing::{info, warn};
 
 use crate::admission::downgraded;
@@ -142,6 +143,13 @@ impl Session {
             return Vec::new();
         };
         SignedBy::all(&held.package, &policy)
+    }
+
+    /// Where releases come from. `max_bytes` is what a command may receive at most, if less than
+    /// the configuration says.
+    #[must_use]
+    pub fn sources(&self, max_bytes: Option<u64>) -> Sources {
+        Sources::new(self.config.registry.access(&self.root, max_bytes))
     }
 
     /// What the slot that runs says that it holds.

@@ -37,7 +37,7 @@ impl Candidate {
     /// # Errors
     /// [`Error::Refused`] if it is not.
     pub fn read(session: &Session, offer: &Offer, wish: Wish) -> Result<Self, Error> {
-        let admission = session.admit(&offer.package, &offer.source, wish)?;
+        let admission = session.admit(&offer.package, &offer.reference, wish)?;
         let release = offer.open_release(&admission.policy)?;
         let manifest = release.manifest();
         let digest = DigestText(manifest.digest);

@@ -12,6 +12,7 @@ mod rollback;
 mod status;
 mod switch;
 mod upgrade;
+mod usb;
 mod verify;
 #[cfg(feature = "keyless")]
 mod verify_bundle;
@@ -33,6 +34,7 @@ pub fn run(cli: &Cli) -> Result<Exit, Error> {
         Verb::Install(install) => install::run(&root, install),
         Verb::Plan(plan) => plan::run(&root, plan),
         Verb::Upgrade(upgrade) => upgrade::run(&root, upgrade),
+        Verb::Usb(usb) => usb::run(&root, usb),
         Verb::Switch(switch) => switch::run(&root, switch),
         Verb::Commit(report) => commit::run(&root, *report),
         Verb::Rollback(report) => rollback::run(&root, *report),

@@ -9,6 +9,7 @@ pub mod hw;
 
 pub mod measure;
 pub mod programs;
+pub mod registry;
 mod run;
 pub mod sample;
 mod say;

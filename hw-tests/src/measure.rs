@@ -14,6 +14,7 @@ mod memory;
 mod page;
 mod peers;
 mod recipe;
+mod registry;
 mod sealing;
 mod sizes;
 mod speed;
@@ -34,16 +35,17 @@ installs them, and runs other tools on the same bytes. Takes about 40 minutes on
 of disk.
 
   --small          some megabytes instead, one run of each: does the command work?
-  --only SECTION   only fetched, speed, memory, sealing or sizes (may be repeated)
+  --only SECTION   only fetched, registry, speed, memory, sealing or sizes (may be repeated)
 
 With either option the page goes to target/measure/benchmarks.md.";
 
-const SECTIONS: [&str; 5] = ["fetched", "speed", "memory", "sealing", "sizes"];
+const SECTIONS: [&str; 6] = ["fetched", "registry", "speed", "memory", "sealing", "sizes"];
 
 /// What the sections found; those that did not run are not there.
 #[derive(Debug, Default)]
 struct Findings {
     fetched: Option<fetched::Fetched>,
+    registry: Option<registry::Registries>,
     speed: Option<speed::Speed>,
     memory: Option<memory::Memory>,
     sealing: Option<sealing::Sealing>,
@@ -125,6 +127,9 @@ fn measure(asked: &Asked) -> Result<PathBuf, String> {
     }
     if is_asked("fetched") {
         findings.fetched = Some(fetched::run(&lab)?);
+    }
+    if is_asked("registry") {
+        findings.registry = Some(registry::run(&lab)?);
     }
     if is_asked("sizes") {
         findings.sizes = Some(sizes::run(&lab)?);

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use gybe_image::image::Image;
 use gybe_image::layers::{Options, load};
-use gybe_oci::{Layout, Reference};
+use gybe_oci::{Layout, LayoutReference};
 
 #[allow(clippy::panic, clippy::print_stderr, clippy::indexing_slicing, reason = "for tests")]
 mod fixture;
@@ -18,7 +18,7 @@ use fixture::seen::{Seen, assert_same, seen, seen_in};
 
 /// What the layers become.
 fn read_image(root: &Path) -> Seen {
-    let layout = Layout::open(&Reference::directory(root)).unwrap();
+    let layout = Layout::open(&LayoutReference::directory(root)).unwrap();
     let image = Image::open(&layout, Some("v1"), Some("x86_64")).unwrap();
     let options = Options { emptied: Vec::new(), ..Options::default() };
     let (tree, spool) = load(&layout, &image, &options, &|_| ()).unwrap();

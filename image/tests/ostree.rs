@@ -14,7 +14,7 @@ use gybe_image::image::Image;
 use gybe_image::layers::{self, Options};
 use gybe_image::tree::Tree;
 use gybe_image::{Spool, erofs};
-use gybe_oci::{Layout, Reference};
+use gybe_oci::{Layout, LayoutReference};
 
 mod fixture;
 
@@ -111,7 +111,7 @@ impl Base {
     fn load(&self, layers: &[Vec<u8>]) -> (Tree, Spool) {
         let folder = tempfile::tempdir_in(self.scratch.path()).unwrap();
         write_image(folder.path(), layers);
-        let layout = Layout::open(&Reference::directory(folder.path())).unwrap();
+        let layout = Layout::open(&LayoutReference::directory(folder.path())).unwrap();
         let image = Image::open(&layout, Some("v1"), None).unwrap();
         layers::load(&layout, &image, &Options::default(), &|_| ()).unwrap()
     }

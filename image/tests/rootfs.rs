@@ -11,7 +11,7 @@ use gybe_image::image::Image;
 use gybe_image::layers::{self, Options};
 use gybe_image::tree::Tree;
 use gybe_image::{Spool, erofs, folder, listing};
-use gybe_oci::{Layout, Reference};
+use gybe_oci::{Layout, LayoutReference};
 
 mod fixture;
 
@@ -45,7 +45,7 @@ fn of_archive(path: &Path, scratch: &Path) -> (Seen, Digest) {
 fn of_layer(layer: &Path, scratch: &Path) -> Digest {
     let layout = scratch.join("layout");
     write_image(&layout, &[fs::read(layer).unwrap()]);
-    let layout = Layout::open(&Reference::directory(&layout)).unwrap();
+    let layout = Layout::open(&LayoutReference::directory(&layout)).unwrap();
     let image = Image::open(&layout, Some("v1"), None).unwrap();
     let (tree, spool) = layers::load(&layout, &image, &everything_kept(), &|_| ()).unwrap();
     target(&tree, &spool, scratch)

@@ -2,11 +2,10 @@
 //!
 //! Sources: cosign's `SIGNATURE_SPEC.md`; Sigstore bundle specification 0.3, read 2026-11.
 
+use gybe_core::digest::Digest;
 use gybe_core::trailer::{Signature, Signatures};
 use gybe_core::trust::{CANDIDATES_MAX, Candidate, SIGNATURE_LEN_MAX};
-use tracing::debug;
 
-use crate::layout::Layout;
 use crate::manifest::{Descriptor, Manifest};
 
 const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -89,31 +88,42 @@ impl Document {
         (documents, index)
     }
 
-    /// The documents that a signature's `manifest` names, at most `room`. What cannot be read is
-    /// passed over: a signature that cannot be read is one that is not there.
-    pub(crate) fn from_manifest(layout: &Layout, manifest: &[u8], room: usize) -> Vec<Self> {
-        let Ok(manifest) = Manifest::parse(manifest) else { return Vec::new() };
-        let documents = manifest.layers.iter().filter_map(|layer| Self::from_layer(layout, layer));
-        documents.take(room).collect()
+    /// The documents that a signature's `manifest` names, at most `room`, out of blobs that `read`
+    /// gives, of at most so many bytes. What cannot be read is passed over: a signature that cannot
+    /// be read is one that is not there.
+    ///
+    /// # Errors
+    /// What `read` says when there is no point in reading on.
+    pub(crate) fn from_manifest<E>(
+        manifest: &[u8],
+        room: usize,
+        read: impl Fn(&Digest, u64) -> Result<Option<Vec<u8>>, E>,
+    ) -> Result<Vec<Self>, E> {
+        let mut documents = Vec::new();
+        let Ok(manifest) = Manifest::parse(manifest) else { return Ok(documents) };
+        for layer in &manifest.layers {
+            if documents.len() >= room {
+                break;
+            }
+            documents.extend(Self::from_layer(layer, &read)?);
+        }
+        Ok(documents)
     }
 
-    fn from_layer(layout: &Layout, layer: &Descriptor) -> Option<Self> {
+    fn from_layer<E>(
+        layer: &Descriptor,
+        read: impl Fn(&Digest, u64) -> Result<Option<Vec<u8>>, E>,
+    ) -> Result<Option<Self>, E> {
         let simple = layer.media_type == SIMPLE_SIGNING;
         if !simple && !BUNDLES.contains(&layer.media_type.as_str()) {
-            return None;
+            return Ok(None);
         }
         let limit = u64::try_from(SIGNATURE_LEN_MAX).unwrap_or(u64::MAX);
-        let bytes = match layout.read_blob(&layer.digest, limit) {
-            Ok(bytes) => bytes,
-            Err(cause) => {
-                debug!(%cause, "signature passed over");
-                return None;
-            }
-        };
+        let Some(bytes) = read(&layer.digest, limit)? else { return Ok(None) };
         if !simple {
-            return Some(Self::Bundle(bytes));
+            return Ok(Some(Self::Bundle(bytes)));
         }
-        let signature = layer.annotations.get(SIMPLE_SIGNATURE)?.clone();
-        Some(Self::Simple { payload: bytes, signature })
+        let signature = layer.annotations.get(SIMPLE_SIGNATURE).cloned();
+        Ok(signature.map(|signature| Self::Simple { payload: bytes, signature }))
     }
 }

@@ -1,6 +1,8 @@
 //! Reading a layout: its index, and blobs by digest.
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use gybe_core::digest::{Digest, Hasher};
@@ -8,9 +10,9 @@ use serde::Deserialize;
 
 use crate::archive::{Archive, ArchiveError};
 use crate::blob::Blob;
-use crate::directory::Directory;
+use crate::directory::{Directory, Entry};
 use crate::manifest::{INDEX_LEN_MAX, Index, Platform};
-use crate::reference::{Reference, Transport};
+use crate::reference::{LayoutReference, Transport};
 
 /// The version of the layout that is read and written.
 const VERSION: &str = "1.0.0";
@@ -39,8 +41,8 @@ impl Layout {
     ///
     /// # Errors
     /// There is no layout, it is of another version, or its index is not one.
-    pub fn open(reference: &Reference) -> Result<Self, LayoutError> {
-        let name = Reference { tag: None, ..reference.clone() }.to_string();
+    pub fn open(reference: &LayoutReference) -> Result<Self, LayoutError> {
+        let name = LayoutReference { tag: None, ..reference.clone() }.to_string();
         let at = |problem| LayoutError { layout: name.clone(), problem };
         let place = match reference.transport {
             Transport::Directory => Directory::open(&reference.path)
@@ -50,7 +52,30 @@ impl Layout {
                 Archive::open(&reference.path).map(Place::Archive).map_err(Problem::Archive)
             }
         };
+        Self::at(place.map_err(at)?, name)
+    }
+
+    /// Opens the layout that lies under `entry` in an open folder of a stranger: a folder, or a tar
+    /// file. No link is followed. Messages call it `name`.
+    ///
+    /// # Errors
+    /// As [`Layout::open`].
+    pub fn open_in(folder: BorrowedFd<'_>, entry: &OsStr, name: &str) -> Result<Self, LayoutError> {
+        let name = name.to_owned();
+        let at = |problem| LayoutError { layout: name.clone(), problem };
+        let place = match Entry::open(folder, entry) {
+            Err(cause) => Err(Problem::Open { cause }),
+            Ok(Entry::Folder(folder)) => Ok(Place::Directory(Directory::of(folder))),
+            Ok(Entry::File(file)) => {
+                Archive::of(file).map(Place::Archive).map_err(Problem::Archive)
+            }
+        };
         let place = place.map_err(at)?;
+        Self::at(place, name)
+    }
+
+    fn at(place: Place, name: String) -> Result<Self, LayoutError> {
+        let at = |problem| LayoutError { layout: name.clone(), problem };
         check_version(&place).map_err(at)?;
         let index = place.file("index.json", INDEX_LEN_MAX).map_err(at)?;
         let index = Index::parse(&index)
@@ -76,6 +101,12 @@ impl Layout {
     /// There is no such blob, or it is not a regular file.
     pub fn blob(&self, digest: &Digest) -> Result<Blob, LayoutError> {
         self.place.blob(digest).map_err(|problem| self.error(problem))
+    }
+
+    /// Whether there is no such blob: not one that cannot be read.
+    #[must_use]
+    pub fn lacks(&self, digest: &Digest) -> bool {
+        matches!(self.blob(digest), Err(LayoutError { problem: Problem::NoBlob { .. }, .. }))
     }
 
     /// Opens a blob and compares its length with what a descriptor says.
@@ -155,7 +186,8 @@ impl Place {
                 (archive.file.clone(), place.from, place.len)
             }
         };
-        read(&Blob { file, from, len, digest: Digest::new([0; 32]) }, limit, || name.to_owned())
+        let blob = Blob::in_file(file, from, len, Digest::new([0; 32]));
+        read(&blob, limit, || name.to_owned())
     }
 
     fn blob(&self, digest: &Digest) -> Result<Blob, Problem> {
@@ -166,12 +198,11 @@ impl Place {
                     io::ErrorKind::NotFound => missing(),
                     _ => Problem::Read { what: digest.to_string(), cause },
                 })?;
-                Ok(Blob { file: file.into(), from: 0, len, digest: *digest })
+                Ok(Blob::in_file(file.into(), 0, len, *digest))
             }
             Self::Archive(archive) => {
                 let place = archive.blob(digest).ok_or_else(missing)?;
-                let file = archive.file.clone();
-                Ok(Blob { file, from: place.from, len: place.len, digest: *digest })
+                Ok(Blob::in_file(archive.file.clone(), place.from, place.len, *digest))
             }
         }
     }
@@ -268,6 +299,14 @@ pub enum Problem {
         len: u64,
         /// The limit.
         limit: u64,
+    },
+    /// There is more of something than is looked at.
+    #[error("there are more {what} than {limit}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
     },
     /// A blob has another length than its descriptor says.
     #[error("{digest} is {found} bytes, its descriptor says {expected}")]

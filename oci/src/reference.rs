@@ -1,15 +1,49 @@
-//! Names of OCI layouts and archives, spelt as skopeo spells them.
+//! Names of sources, spelt as skopeo spells them: registries, OCI layouts and archives.
 //!
-//! Source: containers-transports(5), "oci:" and "oci-archive:". One difference: the tag begins
-//! after the last colon, and only if no `/` follows it, so that a path may hold a colon.
+//! Source: containers-transports(5), "oci:", "oci-archive:" and "docker://". Differences: a tag of a
+//! layout begins after the last colon, and only if no `/` follows it, so that a path may hold a
+//! colon; and a registry is named always, since a device has nobody to ask which one was meant.
+
+mod registry;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+pub use registry::RegistryReference;
+
+/// Where something lies that is meant: in a registry or in a layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// An OCI layout.
+    Layout(LayoutReference),
+    /// A repository of a registry.
+    Registry(RegistryReference),
+}
+
+impl FromStr for Reference {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        if text.starts_with(RegistryReference::PREFIX) {
+            return text.parse().map(Self::Registry);
+        }
+        text.parse().map(Self::Layout)
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Layout(layout) => layout.fmt(f),
+            Self::Registry(registry) => registry.fmt(f),
+        }
+    }
+}
+
 /// An OCI layout in a directory or in a tar file, and the tag of what is meant in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
+pub struct LayoutReference {
     /// How the layout is stored.
     pub transport: Transport,
     /// The directory or the file.
@@ -38,7 +72,7 @@ impl Transport {
     }
 }
 
-impl Reference {
+impl LayoutReference {
     /// The layout in a directory, without a tag.
     #[must_use]
     pub fn directory(path: &Path) -> Self {
@@ -46,7 +80,7 @@ impl Reference {
     }
 }
 
-impl FromStr for Reference {
+impl FromStr for LayoutReference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
@@ -68,18 +102,18 @@ impl FromStr for Reference {
     }
 }
 
-impl fmt::Display for Reference {
+impl fmt::Display for LayoutReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.transport.prefix(), self.path.display())?;
         self.tag.iter().try_for_each(|tag| write!(f, ":{tag}"))
     }
 }
 
-/// Why a text names no layout.
+/// Why a text names no source.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
     /// It begins with no transport known here.
-    #[error("{text} does not begin with oci: or oci-archive:")]
+    #[error("{text} does not begin with oci:, oci-archive: or docker://")]
     Transport {
         /// The text.
         text: String,
@@ -95,6 +129,16 @@ pub enum ReferenceError {
     EmptyTag {
         /// The text.
         text: String,
+    },
+    /// It names no registry that can be asked.
+    #[error("{text}: {part} is not {what}")]
+    Part {
+        /// The text.
+        text: String,
+        /// The part of it that is wrong.
+        part: String,
+        /// What it should be.
+        what: &'static str,
     },
 }
 
@@ -112,17 +156,18 @@ mod tests {
             ("oci-archive:x.tar:2.0", Transport::Archive, "x.tar", Some("2.0")),
         ];
         for (text, transport, path, tag) in cases {
-            let read: Reference = text.parse().unwrap();
+            let read: LayoutReference = text.parse().unwrap();
             assert_eq!((read.transport, read.path.to_str().unwrap()), (transport, path));
             assert_eq!(read.tag.as_deref(), tag);
             assert_eq!(read.to_string(), text);
+            assert_eq!(text.parse(), Ok(Reference::Layout(read)));
         }
     }
 
     #[test]
-    fn what_names_no_layout_is_refused() {
+    fn what_names_no_source_is_refused() {
         for (text, message) in [
-            ("docker://x/y:z", "docker://x/y:z does not begin with oci: or oci-archive:"),
+            ("x/y:z", "x/y:z does not begin with oci:, oci-archive: or docker://"),
             ("oci:", "oci: names no directory or file"),
             ("oci::v1", "oci::v1 names no directory or file"),
             ("oci:a:", "oci:a: ends in a colon but no tag"),

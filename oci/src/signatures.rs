@@ -146,7 +146,8 @@ impl Manifest {
         self.subject.as_ref().is_some_and(|it| it.digest == *subject)
     }
 
-    fn may_sign(&self, subject: &Digest) -> bool {
+    /// Whether it says that it is about `subject`, or is of a format that never says so.
+    pub(crate) fn may_sign(&self, subject: &Digest) -> bool {
         self.is_about(subject)
             || self.subject.is_none()
                 && self.layers.iter().any(|layer| layer.media_type == SIMPLE_SIGNING)

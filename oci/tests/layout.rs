@@ -12,7 +12,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use gybe_core::digest::Digest;
-use gybe_oci::{Descriptor, Layout, LayoutWriter, Reference, media_type};
+use gybe_oci::{Descriptor, Layout, LayoutReference, LayoutWriter, media_type};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -51,7 +51,7 @@ fn open(text: &str) -> Result<Layout, String> {
 }
 
 fn assert_is_sample(reference: &str, digest: Digest) {
-    let reference: Reference = reference.parse().unwrap();
+    let reference: LayoutReference = reference.parse().unwrap();
     let layout = Layout::open(&reference).unwrap();
     let found = layout.resolve(reference.tag.as_deref(), None).unwrap();
     assert_eq!(found.descriptor.digest, digest);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
-use gybe_oci::Reference;
+use gybe_oci::LayoutReference;
 
 use crate::disk::{Firmware, Format, LoaderName, Place};
 use crate::sign::Annotation;
@@ -24,6 +24,8 @@ pub enum Verb {
     Seal(Box<Seal>),
     /// Sign a release, or any image, as cosign does in both of its formats
     Sign(Sign),
+    /// Put signed releases into one folder or tar file, as for a stick: what devices need, no more
+    Bundle(Bundle),
     /// Make a disk image for the factory out of a signed release
     Disk(Box<Disk>),
 }
@@ -34,7 +36,7 @@ pub enum Verb {
 pub struct Seal {
     /// The image: oci:DIR[:tag] or oci-archive:FILE[:tag]
     #[arg(long, value_name = "SOURCE")]
-    pub image: Option<Reference>,
+    pub image: Option<LayoutReference>,
     /// In place of an image a root file system, in a folder or a tar file, plain or compressed
     #[arg(long, value_name = "DIR|TAR", requires = "arch")]
     pub rootfs: Option<PathBuf>,
@@ -52,10 +54,10 @@ pub struct Seal {
     pub no_boot: bool,
     /// Where the release goes: oci:DIR[:tag]
     #[arg(long, value_name = "SOURCE")]
-    pub output: Reference,
+    pub output: LayoutReference,
     /// Build on this earlier release: refer to the packs that it has, pack only what is new
     #[arg(long, value_name = "SOURCE")]
-    pub base: Option<Reference>,
+    pub base: Option<LayoutReference>,
     /// The kind of device that may install it
     #[arg(long, value_name = "NAME")]
     pub compatible: String,
@@ -116,10 +118,32 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 pub struct Sign {
     /// What to sign: oci:DIR[:tag]
     #[arg(value_name = "SOURCE")]
-    pub source: Reference,
+    pub source: LayoutReference,
     /// What to sign with.
     #[command(flatten)]
     pub signing: Signing,
+    /// Report as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `gybe-publish bundle`
+#[derive(Args, Debug)]
+pub struct Bundle {
+    /// The signed releases: oci:DIR[:tag] or oci-archive:FILE[:tag], of which all architectures are
+    /// taken
+    #[arg(value_name = "SOURCE", required = true)]
+    pub sources: Vec<LayoutReference>,
+    /// Where they go: oci:DIR[:tag] or oci-archive:FILE[:tag]; with a tag they get that one
+    #[arg(long, value_name = "SOURCE")]
+    pub output: LayoutReference,
+    /// Leave out what devices do not need that run this release; may come several times, and then
+    /// what all of them need is there
+    #[arg(long = "base", value_name = "SOURCE")]
+    pub bases: Vec<LayoutReference>,
+    /// Take only this architecture; may come several times
+    #[arg(long = "arch", value_name = "A")]
+    pub architectures: Vec<String>,
     /// Report as JSON on stdout
     #[arg(long)]
     pub json: bool,
@@ -130,7 +154,7 @@ pub struct Sign {
 pub struct Disk {
     /// The release: oci:DIR[:tag] or oci-archive:FILE[:tag]
     #[arg(value_name = "SOURCE")]
-    pub source: Reference,
+    pub source: LayoutReference,
     /// Where the disk goes
     #[arg(long, value_name = "FILE")]
     pub output: PathBuf,

@@ -110,7 +110,7 @@ pub fn run(arguments: &Disk) -> Result<(), DiskError> {
     if redundant.is_some() && !matches!(loader, Loader::UBoot(_)) {
         return Err(DiskError::NotUBoot { loader: loader.name() });
     }
-    let papers = Papers::new(&offer.layout, &offer.package, &release)?;
+    let papers = Papers::new(&offer.source, &offer.package, &release)?;
     let lens = Lens {
         environment: arguments.env_size,
         boot: arguments.boot_size,
@@ -127,7 +127,7 @@ pub fn run(arguments: &Disk) -> Result<(), DiskError> {
     });
     let partitions =
         names.map(|entry| Ok(disk.partition(entry?))).collect::<Result<_, DiskError>>()?;
-    slot::fill(&offer.layout, &release, &papers, partitions)?;
+    slot::fill(&offer.source, &release, &papers, partitions)?;
     let mut root = Reader::open(disk.partition(plan.entry("root_a")?))?;
     let mut found =
         sealed::check(&mut root, &offer.package, &release, loader, redundant.is_some())?;

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
 
-use gybe_oci::{Descriptor, Layout, LayoutWriter, Reference, Transport};
+use gybe_oci::{Descriptor, Layout, LayoutReference, LayoutWriter, Transport};
 use serde::Serialize;
 
 use crate::cli::{Sign, Signing};
@@ -152,7 +152,7 @@ pub fn read_keys(signing: &Signing) -> Result<Vec<PrivateKey>, SignError> {
 pub fn sign(
     writer: &LayoutWriter,
     subject: Descriptor,
-    source: &Reference,
+    source: &LayoutReference,
     keys: &[PrivateKey],
     signing: &Signing,
 ) -> Result<Vec<Signed>, SignError> {

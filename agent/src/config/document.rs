@@ -129,21 +129,33 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The texts of `key`, an array. An empty text is refused.
-    pub fn texts(&self, key: &str) -> Result<Vec<Keyed<String>>, DocumentError> {
-        let Some(value) = self.table.get(key) else { return Ok(Vec::new()) };
-        let line = self.place.line(value.span().start);
+    /// Whether `key` is `true`.
+    pub fn boolean(&self, key: &str) -> Result<Option<bool>, DocumentError> {
+        let Some(value) = self.table.get(key) else { return Ok(None) };
+        match value.get_ref() {
+            DeValue::Boolean(value) => Ok(Some(*value)),
+            other => {
+                let line = self.place.line(value.span().start);
+                Err(self.type_error(key, line, "true or false", other))
+            }
+        }
+    }
+
+    /// The texts of `key`, an array.
+    pub fn texts(&self, key: &str) -> Result<Option<Vec<Keyed<String>>>, DocumentError> {
+        let Some(value) = self.table.get(key) else { return Ok(None) };
         let DeValue::Array(array) = value.get_ref() else {
+            let line = self.place.line(value.span().start);
             return Err(self.type_error(key, line, "an array of strings", value.get_ref()));
         };
-        let text = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
-            DeValue::String(text) if !text.is_empty() => {
-                Ok(Keyed { line, value: text.clone().into_owned() })
+        let text = |item: &Spanned<DeValue<'_>>| {
+            let line = self.place.line(item.span().start);
+            match item.get_ref() {
+                DeValue::String(text) => Ok(Keyed { line, value: text.clone().into_owned() }),
+                other => Err(self.type_error(key, line, "an array of strings", other)),
             }
-            DeValue::String(_) => Err(self.value_error(key, line, "has an empty text")),
-            other => Err(self.type_error(key, line, "an array of strings", other)),
         };
-        array.iter().map(text).collect()
+        array.iter().map(text).collect::<Result<_, _>>().map(Some)
     }
 
     /// The absolute path of `key`.

@@ -30,7 +30,7 @@ impl Restrict {
         Ok(Self {
             threshold: section.number("threshold", 1, THRESHOLD_MAX)?,
             rollback_index: section.number("rollback_index", 0, u64::MAX)?,
-            distrust: section.texts("distrust")?.into_iter().map(|text| text.value).collect(),
+            distrust: texts(&section, "distrust")?,
         })
     }
 
@@ -43,6 +43,11 @@ impl Restrict {
             distrust: self.distrust,
         }
     }
+}
+
+fn texts(section: &Section<'_>, key: &str) -> Result<Vec<String>, DocumentError> {
+    let texts = section.texts(key)?.unwrap_or_default();
+    Ok(texts.into_iter().map(|text| text.value).collect())
 }
 
 /// The key `channel`.

@@ -8,7 +8,7 @@ use gybe_core::digest::Digest;
 use gybe_core::install::{self, BeginError};
 use gybe_core::recipe::RecipeError;
 use gybe_core::release::Release;
-use gybe_oci::LayoutError;
+use gybe_oci::SourceError;
 
 use crate::device::partition::PartitionError;
 
@@ -33,6 +33,20 @@ pub enum InstallError {
         needed: u64,
         /// How many the partition has.
         found: u64,
+    },
+    /// More would be fetched than is allowed. Nothing was written.
+    #[error("{needed} bytes would be fetched, and {left} are left of what is allowed")]
+    Budget {
+        /// How many would be.
+        needed: u64,
+        /// How many may be.
+        left: u64,
+    },
+    /// The source lacks a pack that this device needs. Nothing was written.
+    #[error("{digest} is missing, and this device needs it")]
+    AbsentPack {
+        /// The pack.
+        digest: Digest,
     },
     /// The boot environment is in the way, or the slot's state is.
     #[error("{why}")]
@@ -62,7 +76,7 @@ pub enum InstallError {
     },
     /// The source does not have a blob, or of another length.
     #[error(transparent)]
-    Layout(#[from] LayoutError),
+    Blob(#[from] SourceError),
     /// A blob cannot be read.
     #[error("blob {digest}: {cause}")]
     Source {

@@ -2,7 +2,8 @@
 //! decodes them, others hash their chunks and write them. Nothing is decoded that was not
 //! authenticated, and nothing is decoded to more than the signed recipe says.
 
-use std::io;
+use std::io::{self, Read as _};
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
@@ -12,12 +13,12 @@ use gybe_core::chunk::Checked;
 use gybe_core::digest::Digest;
 use gybe_core::install::Install;
 use gybe_core::recipe::{Codec, FrameHeader, PackId, RecipeError, WINDOW_LEN_MAX};
-use gybe_oci::Blob;
+use gybe_oci::{Blob, BlobReader};
 use zstd::bulk::Decompressor;
 
 use super::intake::Intake;
 use super::recipe::{Recipe, RecipePart};
-use super::wanted::{self, Wanted};
+use super::wanted::{self, Lies, Wanted};
 use super::{Chunks, InstallError, Job, Phase, Progress, Tally, WRITERS_MAX, make_room};
 use crate::cores::Cores;
 use crate::device::partition::Partition;
@@ -25,11 +26,16 @@ use crate::device::partition::Partition;
 /// How many frames may wait to be decoded: at most 1 MiB each. Decoded ones wait for nothing.
 const QUEUE: usize = 1;
 
-/// Finds every pack of the release: one that is missing or of another length is better known
-/// before the slot is cleared.
+/// Finds every pack of the release: one of another length is better known before the slot is
+/// cleared. A bundle may lack packs; that none of them is needed here was asked before.
 pub(super) fn packs(job: &Job<'_>) -> Result<Vec<Blob>, InstallError> {
     let packs = job.release.manifest().packs.iter();
-    let blobs = packs.map(|pack| job.layout.blob_of_len(&pack.digest, pack.len));
+    let blobs = packs.map(|pack| {
+        if job.source.lacks(&pack.digest) {
+            return Ok(Blob::absent(pack.digest, pack.len));
+        }
+        job.source.blob_of_len(&pack.digest, pack.len)
+    });
     Ok(blobs.collect::<Result<_, _>>()?)
 }
 
@@ -46,7 +52,7 @@ pub(super) fn run(
     if missing.len() == 0 {
         return Ok(());
     }
-    let config = job.release.config();
+    let (config, reach) = (job.release.config(), job.source.reach());
     thread::scope(|scope| {
         let (to_decoder, authenticated) = sync_channel(QUEUE);
         let (to_writer, decoded) = sync_channel(0);
@@ -54,9 +60,10 @@ pub(super) fn run(
         let (spent_bytes, free_bytes) = channel();
         let (spent_blocks, free_blocks) = channel();
         let reader = scope.spawn(move || {
-            let ended = wanted::each(recipe, config, missing, |frame| {
+            let mut reader = Reader { packs, open: None };
+            let ended = wanted::each(recipe, config, missing, reach, |frame| {
                 let buffer = free_bytes.try_recv().unwrap_or_default();
-                let bytes = read(packs.get(frame.pack), &frame, buffer)?;
+                let bytes = reader.read(&frame, buffer)?;
                 to_decoder.send((frame, bytes)).map_err(|_| InstallError::ThreadEnded)
             });
             // Whoever stopped listening has an error of its own to tell.
@@ -75,29 +82,49 @@ pub(super) fn run(
     })
 }
 
-/// Reads the stored bytes of a frame into `buffer` and compares their digest, unless they are what
-/// is written: then the digests of its chunks say as much, and hashing it twice would say no more.
-fn read(
-    pack: Option<&Blob>,
-    wanted: &Wanted,
-    mut buffer: Vec<u8>,
-) -> Result<Vec<u8>, InstallError> {
-    let record = &wanted.frame.record;
-    let Some(pack) = pack else {
-        let frame = wanted.frame.index;
-        return Err(RecipeError::NoFrame { pack: PackId(u16::MAX), frame }.into());
-    };
-    let digest = pack.digest();
-    let end = wanted.frame.offset.saturating_add(u64::from(record.stored_len));
-    if end > pack.len() {
-        return Err(InstallError::Source { digest, cause: io::ErrorKind::UnexpectedEof.into() });
+/// Reads frames out of packs, each pack from its beginning to its end.
+struct Reader<'p> {
+    packs: &'p [Blob],
+    /// Which pack is being read, and the part that was asked for.
+    open: Option<(usize, Range<u64>, BlobReader)>,
+}
+
+impl Reader<'_> {
+    /// Reads the stored bytes of a frame into `buffer` and compares their digest, unless they are
+    /// what is written: then the digests of its chunks say as much, and hashing it twice would say
+    /// no more.
+    fn read(&mut self, wanted: &Wanted, mut buffer: Vec<u8>) -> Result<Vec<u8>, InstallError> {
+        let record = &wanted.frame.record;
+        let Some(pack) = self.packs.get(wanted.pack) else {
+            let frame = wanted.frame.index;
+            return Err(RecipeError::NoFrame { pack: PackId(u16::MAX), frame }.into());
+        };
+        let digest = pack.digest();
+        let failed = |cause| InstallError::Source { digest, cause };
+        if wanted.part.end > pack.len() {
+            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let reader = match &mut self.open {
+            Some((of, part, reader)) if *of == wanted.pack => {
+                if *part != wanted.part || wanted.lies == Lies::Again {
+                    part.clone_from(&wanted.part);
+                    reader.seek(wanted.part.clone());
+                }
+                reader
+            }
+            open => {
+                let mut reader = pack.reader();
+                reader.seek(wanted.part.clone());
+                &mut open.insert((wanted.pack, wanted.part.clone(), reader)).2
+            }
+        };
+        reader.skip_to(wanted.frame.offset).map_err(failed)?;
+        buffer.resize(usize::try_from(record.stored_len).unwrap_or(0), 0);
+        reader.read_exact(&mut buffer).map_err(failed)?;
+        let frame = wanted.frame.index.0;
+        let right = record.codec == Codec::Stored || Digest::of(&buffer) == record.digest;
+        right.then_some(buffer).ok_or(InstallError::Frame { pack: digest, frame })
     }
-    buffer.resize(usize::try_from(record.stored_len).unwrap_or(0), 0);
-    let read = pack.read_at(wanted.frame.offset, &mut buffer);
-    read.map_err(|cause| InstallError::Source { digest, cause })?;
-    let frame = wanted.frame.index.0;
-    let right = record.codec == Codec::Stored || Digest::of(&buffer) == record.digest;
-    right.then_some(buffer).ok_or(InstallError::Frame { pack: digest, frame })
 }
 
 type Decoded = (Wanted, Vec<Block>);

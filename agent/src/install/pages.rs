@@ -24,18 +24,17 @@
 
 use std::ops::Range;
 
-use gybe_core::block::{BLOCK_LEN, Block};
-use gybe_core::config::RecipeRef;
-use gybe_core::digest::{Digest, Hasher};
-use gybe_core::recipe::{Entry, PAGE_LEN_MAX, Table};
-use gybe_core::trailer::{PartName, Trailer};
-use gybe_oci::Blob;
-
+use super::fetched::Fetched;
 use super::held_recipe::HeldRecipe;
 use super::lookup::{Lookup, Spot, digest_key};
 use super::recipe::{ReadRecipe, RecipePart};
 use super::tally::Tally;
 use super::{InstallError, bytes};
+use gybe_core::block::{BLOCK_LEN, Block};
+use gybe_core::config::RecipeRef;
+use gybe_core::digest::{Digest, Hasher};
+use gybe_core::recipe::{Entry, PAGE_LEN_MAX, Table};
+use gybe_core::trailer::{PartName, Trailer};
 
 /// How many bytes are brought over at once: 64 full pages.
 const BATCH_LEN: usize = 64 * BLOCK_LEN;
@@ -64,7 +63,7 @@ impl<'a> HeldRecipes<'a> {
 /// whoever parses it.
 pub(super) fn read_table(
     config: &RecipeRef,
-    source: &Blob,
+    source: &mut Fetched,
     held: HeldRecipes<'_>,
     tally: &mut Tally,
 ) -> Result<Vec<u8>, InstallError> {
@@ -72,12 +71,12 @@ pub(super) fn read_table(
         return Ok(table);
     }
     let mut table = vec![0; config.table_size];
-    if source.len() < table.len() as u64 {
+    let len = table.len() as u64;
+    if source.len() < len {
         return Err(InstallError::RecipeEnds);
     }
-    read(source, 0, &mut table)?;
-    tally.fetched(table.len() as u64);
-    tally.requests += 1;
+    source.ask(std::iter::once(0..len));
+    source.read(0, &mut table, tally)?;
     Ok(table)
 }
 
@@ -85,7 +84,7 @@ pub(super) fn read_table(
 #[derive(Debug)]
 pub(super) struct Pages<'t> {
     table: Table<'t>,
-    source: Blob,
+    source: Fetched,
     held: Lookup,
     slots: Vec<Slot>,
 }
@@ -102,7 +101,7 @@ impl<'t> Pages<'t> {
     /// The pages that `table` names, in `source` or in one of the slots.
     pub(super) fn new(
         table: Table<'t>,
-        source: Blob,
+        source: Fetched,
         held: HeldRecipes<'_>,
     ) -> Result<Self, InstallError> {
         let mut pages = Self { table, source, held: Lookup::default(), slots: Vec::new() };
@@ -133,7 +132,10 @@ impl<'t> Pages<'t> {
     ) -> Result<(), InstallError> {
         let part = trailer.part(PartName::Recipe);
         let start = bytes(part.start.0);
-        let mut batch = Batch::new(bytes(trailer.part(PartName::Manifest).start.0)..start);
+        let from = bytes(trailer.part(PartName::Manifest).start.0);
+        let missing = self.missing(table.len(), from, start);
+        self.source.ask(missing);
+        let mut batch = Batch::new(from..start);
         batch.bytes.extend_from_slice(table);
         for (_, at, entry) in self.table.pages() {
             if batch.bytes.len() >= BATCH_LEN {
@@ -154,6 +156,32 @@ impl<'t> Pages<'t> {
         if batch.hasher.finish() == part.digest { Ok(()) } else { Err(InstallError::RecipeDigest) }
     }
 
+    /// The pages that [`Pages::bring`] will not find in a slot: a registry is asked for several at
+    /// once, and wants to know beforehand. It goes through the same steps, so it comes to the same.
+    fn missing(&mut self, table_len: usize, from: u64, start: u64) -> Vec<Range<u64>> {
+        let entries: Vec<_> = self.table.pages().collect();
+        let mut page = Vec::with_capacity(PAGE_LEN_MAX);
+        let mut missing: Vec<Range<u64>> = Vec::new();
+        let (mut written, mut given, mut len) = (from..start, 0, table_len);
+        for (_, at, entry) in entries {
+            if len >= BATCH_LEN {
+                given += len / BLOCK_LEN * BLOCK_LEN;
+                len %= BLOCK_LEN;
+                written.end = start + given as u64;
+            }
+            page.resize(usize::from(entry.len), 0);
+            len += page.len();
+            if !self.read_held(&entry, &mut page, &written) {
+                let end = at + u64::from(entry.len);
+                match missing.last_mut() {
+                    Some(last) if last.end == at => last.end = end,
+                    _ => missing.push(at..end),
+                }
+            }
+        }
+        missing
+    }
+
     /// Fills `page` from a slot that has it at a place outside of `written`, if there is one.
     fn read_held(&mut self, entry: &Entry, page: &mut [u8], written: &Range<u64>) -> bool {
         let Self { held, slots, .. } = self;
@@ -170,18 +198,14 @@ impl<'t> Pages<'t> {
     }
 
     /// Reads what is missing of a batch.
-    fn fetch(&self, batch: &mut Batch, tally: &mut Tally) -> Result<(), InstallError> {
+    fn fetch(&mut self, batch: &mut Batch, tally: &mut Tally) -> Result<(), InstallError> {
         let missing = std::mem::replace(&mut batch.missing, 0..0);
         if missing.is_empty() {
             return Ok(());
         }
         let place = |at: u64| usize::try_from(at.saturating_sub(batch.at)).unwrap_or(usize::MAX);
         let room = batch.bytes.get_mut(place(missing.start)..place(missing.end));
-        read(&self.source, missing.start, room.unwrap_or_default())?;
-        tally.fetched(missing.end - missing.start);
-        tally.requests += u64::from(batch.fetched_to != Some(missing.start));
-        batch.fetched_to = Some(missing.end);
-        Ok(())
+        self.source.read(missing.start, room.unwrap_or_default(), tally)
     }
 }
 
@@ -190,7 +214,7 @@ impl ReadRecipe for Pages<'_> {
         if self.read_held(entry, page, &(0..0)) {
             return Ok(());
         }
-        read(&self.source, at, page)
+        self.source.read_again(at, page)
     }
 }
 
@@ -202,8 +226,6 @@ struct Batch {
     bytes: Vec<u8>,
     /// Which bytes of the recipe are still to be fetched: the last of these.
     missing: Range<u64>,
-    /// Where in the recipe the last request ended.
-    fetched_to: Option<u64>,
     /// Which bytes of the partition have been overwritten.
     written: Range<u64>,
     hasher: Hasher,
@@ -213,7 +235,7 @@ impl Batch {
     fn new(written: Range<u64>) -> Self {
         let bytes = Vec::with_capacity(BATCH_LEN + PAGE_LEN_MAX);
         let hasher = Hasher::new();
-        Self { at: 0, bytes, missing: 0..0, fetched_to: None, written, hasher }
+        Self { at: 0, bytes, missing: 0..0, written, hasher }
     }
 
     /// The page that was added last is to be fetched, in one request with those before it.
@@ -246,11 +268,6 @@ impl Batch {
         self.written.end = start + self.at;
         Ok(())
     }
-}
-
-fn read(source: &Blob, at: u64, buffer: &mut [u8]) -> Result<(), InstallError> {
-    let digest = source.digest();
-    source.read_at(at, buffer).map_err(|cause| InstallError::Source { digest, cause })
 }
 
 #[cfg(test)]

@@ -1,16 +1,15 @@
 //! The parts of the new trailer: written first, so that what is fetched of the recipe is fetched
 //! once, and the recipe read from the slot afterwards.
 
+use super::fetched::Fetched;
+use super::{InstallError, Job};
+use crate::device::partition::PartitionError;
+use crate::release::{Document, Package};
 use gybe_core::block::{BLOCK_LEN, Block, WriteBlocks};
 use gybe_core::digest::Digest;
 use gybe_core::install::Install;
 use gybe_core::release::Release;
 use gybe_core::trailer::{PARTS, PartName, SIGNATURES_LEN_MAX, Signature, encode_signature};
-use gybe_oci::Blob;
-
-use super::{InstallError, Job};
-use crate::device::partition::PartitionError;
-use crate::release::{Document, Package};
 
 /// What a trailer will hold, but for the recipe, which is brought page by page.
 #[derive(Debug)]
@@ -47,10 +46,10 @@ impl<'a> Parts<'a> {
         [of(self.manifest), of(self.config), of(&self.signatures), self.recipe]
     }
 
-    /// The blob with the recipe.
-    pub(super) fn recipe_blob(&self, job: &Job<'_>) -> Result<Blob, InstallError> {
+    /// The recipe, to be fetched.
+    pub(super) fn recipe(&self, job: &Job<'_>) -> Result<Fetched, InstallError> {
         let (len, digest) = self.recipe;
-        Ok(job.layout.blob_of_len(&digest, len)?)
+        Ok(Fetched::new(job.source.blob_of_len(&digest, len)?, job.source))
     }
 
     /// Writes all parts but the recipe.

@@ -26,13 +26,13 @@ pub fn plan(job: &Job<'_>) -> Result<Tally, InstallError> {
     let paths = job.target_paths()?;
     let mut tally = Tally::new(job);
     let parts = Parts::new(job.release, job.package)?;
-    let source = parts.recipe_blob(job)?;
+    let mut source = parts.recipe(job)?.keeping();
     let mut origin = Origin::find(job)?;
     let before = Before::read(job, &paths)?;
     let mut inactive = open(&paths)?;
     let trailer = fitting(job, &parts, &inactive)?;
     let held = HeldRecipes { running: origin.held(), inactive: before.recipe.as_ref() };
-    let table_bytes = pages::read_table(&config.recipe, &source, held, &mut tally)?;
+    let table_bytes = pages::read_table(&config.recipe, &mut source, held, &mut tally)?;
     let table = recipe::table(config, &table_bytes, source.len())?;
     let mut pages = Pages::new(table, source, held)?;
     pages.bring(&table_bytes, &trailer, &mut tally, |_, _| Ok(()))?;
@@ -66,11 +66,54 @@ pub fn plan(job: &Job<'_>) -> Result<Tally, InstallError> {
             Ok::<(), InstallError>(())
         })?;
     }
-    wanted::each(&mut recipe, config, &mut missing, |wanted| {
+    // What it took until here it takes again.
+    tally.settle(job.source);
+    let before = tally.requests;
+    wanted::each(&mut recipe, config, &mut missing, job.source.reach(), |wanted| {
+        let pack = job.release.manifest().packs.get(wanted.pack);
+        if let Some(pack) = pack.filter(|pack| job.source.lacks(&pack.digest)) {
+            return Err(InstallError::AbsentPack { digest: pack.digest });
+        }
         tally.count(&wanted);
         Ok(())
     })?;
+    tally.detour(job.source, tally.requests - before);
     Ok(tally)
+}
+
+/// Refuses an install that would fetch more than is allowed, before anything is written. Where there
+/// is no limit, nothing is looked at.
+///
+/// # Errors
+/// [`InstallError::Budget`], or as [`plan`].
+pub(super) fn refuse_beyond_budget(job: &Job<'_>) -> Result<(), InstallError> {
+    let Some(limit) = job.source.budget_left() else { return Ok(()) };
+    let before = fetched(job);
+    let planned = plan(job)?;
+    // The recipe was fetched to know this, and is fetched again to be written.
+    let needed = planned.fetched_bytes.saturating_sub(before);
+    let left = job.source.budget_left().unwrap_or(limit);
+    if needed > left {
+        return Err(InstallError::Budget { needed, left });
+    }
+    Ok(())
+}
+
+/// Refuses an install for which the source lacks something, before anything is written. Where it lacks
+/// nothing, nothing is looked at.
+///
+/// # Errors
+/// [`InstallError::AbsentPack`], or as [`plan`].
+pub(super) fn refuse_absent(job: &Job<'_>) -> Result<(), InstallError> {
+    let mut packs = job.release.manifest().packs.iter();
+    if packs.any(|pack| job.source.lacks(&pack.digest)) {
+        plan(job)?;
+    }
+    Ok(())
+}
+
+fn fetched(job: &Job<'_>) -> u64 {
+    job.source.traffic().map_or(0, |traffic| traffic.bytes)
 }
 
 fn open(paths: &[PathBuf]) -> Result<Vec<RunningPartition>, InstallError> {

@@ -3,12 +3,16 @@
 //! Chunks that are missing come in the order of the targets, and their frames lie anywhere: in the
 //! packs of several releases, each half dead, one frame wanted here and there again. So they are
 //! sorted: frames come in the order in which they lie, each once with everything that is wanted of
-//! it, and those that lie side by side can be read as one range. A recipe may have any number of
-//! chunks; it is walked as often as its missing ones fill a table of bounded size.
+//! it, and those that lie side by side, or nearly so where the source says what a gap may cost, are
+//! read as one part. A recipe may have any number of chunks; it is walked as often as its missing
+//! ones fill a table of bounded size, and each time parts begin anew.
+
+use std::ops::Range;
 
 use gybe_core::chunk::Place;
 use gybe_core::config::Config;
 use gybe_core::recipe::{Frame, FrameIndex, PackId, RecipeError, Stored};
+use gybe_oci::Reach;
 
 use super::recipe::{Item, Numbered, ReadRecipe, Recipe};
 use super::{Chunks, InstallError};
@@ -30,15 +34,23 @@ pub(super) struct Wanted {
     pub(super) places: Vec<(Place, usize)>,
     /// How it lies to the one before.
     pub(super) lies: Lies,
+    /// The part of the pack that is asked for at once, from the first of its frames to the last.
+    pub(super) part: Range<u64>,
 }
 
 /// How a frame lies to the one that was wanted before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lies {
-    /// Somewhere else: a range begins.
-    Apart,
-    /// Right behind it: the range goes on.
-    Behind,
+    /// A part begins, and these bytes of it come before the frame.
+    Apart {
+        /// How many.
+        gap: u64,
+    },
+    /// Further on in the same part, behind so many bytes that nobody wants.
+    Behind {
+        /// How many.
+        gap: u64,
+    },
     /// It is the same again, which has more places than are handed over at once.
     Again,
 }
@@ -70,16 +82,18 @@ pub(super) fn each<S: ReadRecipe>(
     recipe: &mut Recipe<'_, S>,
     config: &Config<'_>,
     missing: &mut Chunks,
+    reach: Reach,
     mut give: impl FnMut(Wanted) -> Result<(), InstallError>,
 ) -> Result<(), InstallError> {
-    let mut last: Option<(usize, Frame)> = None;
+    let mut parts = Parts { reach, last: None, ends: Vec::new() };
     while missing.len() > 0 {
         let sorted = next(recipe, config, missing)?;
         if sorted.is_empty() {
             return Err(InstallError::RecipeChanged);
         }
-        let frames = sorted.chunk_by(Missing::shares_frame);
-        for chunks in frames.flat_map(|chunks| chunks.chunks(PLACES_MAX)) {
+        let frames = || sorted.chunk_by(Missing::shares_frame);
+        parts.look_ahead(frames().filter_map(<[Missing]>::first), recipe)?;
+        for chunks in frames().flat_map(|chunks| chunks.chunks(PLACES_MAX)) {
             let Some(&Missing { pack, id, frame, .. }) = chunks.first() else { continue };
             let frame = recipe.frame(id, frame)?;
             let mut places = Vec::with_capacity(chunks.len());
@@ -87,27 +101,104 @@ pub(super) fn each<S: ReadRecipe>(
                 missing.remove(chunk.number);
                 places.push((chunk.place, fitting(chunk, &frame)?));
             }
-            let lies = Lies::of(last.replace((pack, frame)), pack, &frame);
-            give(Wanted { pack, frame, places, lies })?;
+            let (lies, part) = parts.next(pack, &frame);
+            give(Wanted { pack, frame, places, lies, part })?;
         }
     }
     Ok(())
 }
 
-impl Lies {
-    fn of(last: Option<(usize, Frame)>, pack: usize, frame: &Frame) -> Self {
-        match last {
-            Some((before, last)) if before == pack => {
-                let end = last.offset.saturating_add(u64::from(last.record.stored_len));
-                match frame.offset {
-                    _ if last.index == frame.index => Self::Again,
-                    offset if offset == end => Self::Behind,
-                    _ => Self::Apart,
+/// What of packs is asked for at once.
+struct Parts {
+    reach: Reach,
+    /// Pack, frame and part of the frame before.
+    last: Option<(usize, Frame, Range<u64>)>,
+    /// Where the next parts end, the last one first, each with its pack and where it begins.
+    ends: Vec<(usize, Range<u64>)>,
+}
+
+impl Parts {
+    /// Makes parts of the frames that are sorted: a part's end must be known when it is asked for.
+    fn look_ahead<'a, S: ReadRecipe>(
+        &mut self,
+        first: impl Iterator<Item = &'a Missing>,
+        recipe: &mut Recipe<'_, S>,
+    ) -> Result<(), InstallError> {
+        let reach = self.reach;
+        self.ends.clear();
+        for chunk in first {
+            let frame = recipe.frame(chunk.id, chunk.frame)?;
+            let (start, end) = (frame.offset, end(&frame));
+            match self.ends.last_mut() {
+                Some((pack, part)) if *pack == chunk.pack && is_joined(reach, part.end, start) => {
+                    part.end = end;
                 }
+                _ => self.ends.push((chunk.pack, start..end)),
             }
-            _ => Self::Apart,
+        }
+        if self.reach == Reach::Whole {
+            // Everything before a frame comes along, from where the last answer was left.
+            for (pack, part) in &mut self.ends {
+                let before = self.last.as_ref().filter(|(last, ..)| last == pack);
+                part.start = before.map_or(0, |(_, frame, _)| end(frame));
+            }
+        }
+        self.ends.reverse();
+        Ok(())
+    }
+
+    fn next(&mut self, pack: usize, frame: &Frame) -> (Lies, Range<u64>) {
+        let before = self.last.take().filter(|(last, ..)| *last == pack);
+        if let Some((_, last, _)) = &before
+            && last.index == frame.index
+        {
+            let part = frame.offset..end(frame);
+            // It ends the part that it is in: what comes behind it is asked for anew.
+            if let Some((_, rest)) = self.ends.last_mut() {
+                rest.start = part.end;
+            }
+            self.last = Some((pack, *frame, part.clone()));
+            return (Lies::Again, part);
+        }
+        let holds = |part: &Range<u64>| part.start <= frame.offset && end(frame) <= part.end;
+        while self.ends.last().is_some_and(|(of, part)| *of != pack || !holds(part)) {
+            self.ends.pop();
+        }
+        let part = self.ends.last().map_or(frame.offset..end(frame), |(_, part)| part.clone());
+        let lies = match &before {
+            Some((_, last, _)) if self.goes_on(last, frame, &part) => {
+                Lies::Behind { gap: frame.offset.saturating_sub(end(last)) }
+            }
+            _ => Lies::Apart { gap: frame.offset.saturating_sub(part.start) },
+        };
+        self.last = Some((pack, *frame, part.clone()));
+        (lies, part)
+    }
+
+    /// Whether `frame` is read on after `last`, without asking anew.
+    fn goes_on(&self, last: &Frame, frame: &Frame, part: &Range<u64>) -> bool {
+        match self.reach {
+            // Reading on costs nothing, whatever part it is.
+            Reach::Any => end(last) == frame.offset,
+            Reach::Bridged { .. } => last.offset >= part.start && end(last) <= frame.offset,
+            Reach::Whole => true,
         }
     }
+}
+
+/// Whether what begins at `start` is read with what ends at `end`.
+const fn is_joined(reach: Reach, end: u64, start: u64) -> bool {
+    let gap = start.saturating_sub(end);
+    match reach {
+        Reach::Any => gap == 0,
+        Reach::Bridged { gap_max } => gap <= gap_max,
+        Reach::Whole => true,
+    }
+}
+
+/// Where a frame ends in its pack.
+fn end(frame: &Frame) -> u64 {
+    frame.offset.saturating_add(u64::from(frame.record.stored_len))
 }
 
 /// The first of the missing chunks in the order of their frames: all that belong to some frames.

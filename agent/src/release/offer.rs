@@ -2,7 +2,7 @@
 
 use gybe_core::release::Release;
 use gybe_core::trust::Policy;
-use gybe_oci::Layout;
+use gybe_oci::{Source, Sources};
 
 use super::{OfferError, Package, Read, Refusal};
 use crate::error::Error;
@@ -11,24 +11,29 @@ use crate::error::Error;
 #[derive(Debug)]
 pub struct Offer {
     /// Where the release's blobs are read.
-    pub layout: Layout,
+    pub source: Source,
     /// What decides.
     pub package: Package,
-    /// The source, as it was spelt.
-    pub source: String,
+    /// The reference, as it was spelt.
+    pub reference: String,
     /// What was read for the package.
     pub read: Read,
 }
 
 impl Offer {
-    /// Opens `source` and reads what is needed to decide; nothing of it is believed yet.
+    /// Opens `reference` and reads what is needed to decide; nothing of it is believed yet.
     ///
     /// # Errors
     /// The source cannot be read, or holds no release for this machine.
-    pub fn open(source: &str) -> Result<Self, OfferError> {
-        let gybe_oci::Offer { layout, package, read } =
-            gybe_oci::Offer::open(source, Some(architecture()))?;
-        Ok(Self { layout, package, source: source.to_owned(), read })
+    pub fn open(sources: &Sources, reference: &str) -> Result<Self, OfferError> {
+        Ok(Self::of(sources.offer(reference, Some(architecture()))?, reference))
+    }
+
+    /// What was found, as it is to be called.
+    #[must_use]
+    pub fn of(offer: gybe_oci::Offer, reference: &str) -> Self {
+        let gybe_oci::Offer { source, package, read } = offer;
+        Self { source, package, reference: reference.to_owned(), read }
     }
 
     /// Opens the release, if `policy` lets it pass.
@@ -48,8 +53,17 @@ impl Offer {
     }
 
     fn refused(&self, cause: Refusal) -> Error {
-        Error::Refused { source_name: self.source.clone(), cause }
+        refused(&self.package, &self.reference, cause)
     }
+}
+
+/// Why the release in `package`, which came from `reference`, may not come in.
+pub(crate) fn refused(package: &Package, reference: &str, cause: Refusal) -> Error {
+    let source_name = reference.to_owned();
+    if package.documents.is_empty() {
+        return Error::Unsigned { source_name, cause };
+    }
+    Error::Refused { source_name, cause }
 }
 
 /// This machine's processor, in Go's words, which are OCI's.

@@ -43,7 +43,7 @@ pub(super) fn read(root: &Root) -> Result<Trust, TrustError> {
         threshold: usize::from(threshold.unwrap_or(THRESHOLD_DEFAULT)),
         rule: rule(&top)?,
         repository: top.text("repository")?.map(|text| text.value),
-        channels: top.texts("channels")?.into_iter().map(|text| text.value).collect(),
+        channels: channels(&top)?,
     })
 }
 
@@ -58,6 +58,11 @@ fn rule(top: &Section<'_>) -> Result<Rule, TrustError> {
             Err(top.value_error("docker_reference", rule.line, problem).into())
         }
     }
+}
+
+fn channels(top: &Section<'_>) -> Result<Vec<String>, DocumentError> {
+    let texts = top.texts("channels")?.unwrap_or_default();
+    Ok(texts.into_iter().map(|text| text.value).collect())
 }
 
 fn keys(root: &Root, top: &Section<'_>) -> Result<KeySet, TrustError> {

@@ -82,8 +82,8 @@ pub(super) fn bring(
     let slot = session.slots.inactive(order.slot)?;
     // Asked before anything is looked at: what runs must be kept or given up first.
     session.boot.clear(slot, session.slots.running_slot())?;
-    let source = offer.source.clone();
-    let policy = session.admit(&offer.package, &source, order.asked.wish())?.policy;
+    let reference = offer.reference.clone();
+    let policy = session.admit(&offer.package, &reference, order.asked.wish())?.policy;
     offer.settle(&policy)?;
     let offer = &*offer;
     let release = offer.open_release(&policy)?;
@@ -180,7 +180,7 @@ pub(super) fn job<'a>(
         release,
         package: &offer.package,
         read: offer.read,
-        layout: &offer.layout,
+        source: &offer.source,
         slot,
         inactive: slots.paths.of(slot),
         running: slots.running_slot().map(|running| (running, slots.paths.of(running))),

@@ -27,7 +27,7 @@ pub(super) fn run(root: &Root, report: Report, failures: Failures) -> Result<Exi
     let session = Session::open(root)?;
     let remembered = session.reconcile(state::read_if_possible(root));
     let reference = update::reference(&session, &remembered)?;
-    let offer = Offer::open(&reference)?;
+    let offer = Offer::open(&session.sources(None), &reference)?;
     let candidate = Candidate::read(&session, &offer, Wish::Automatic)?;
     let why = match update::decide(&session, &remembered, &candidate, failures) {
         Decision::Update => None,

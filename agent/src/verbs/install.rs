@@ -13,7 +13,7 @@ pub(super) fn run(root: &Root, asked: &Install) -> Result<Exit, Error> {
     let (mut session, mut memory) = Session::begin(root)?;
     // Said before anything is read from the source: what was typed cannot be right.
     session.slots.inactive(writing.slot)?;
-    let mut offer = Offer::open(&asked.source)?;
+    let mut offer = Offer::open(&session.sources(writing.max_bytes), &asked.source)?;
     let arm = if writing.no_arm { Arm::Later } else { Arm::Now };
     let order = Order { slot: writing.slot, arm, asked: Asked::ByHand, progress: writing.progress };
     let brought = bring(&mut session, &mut memory, &mut offer, order)?;

@@ -14,9 +14,8 @@ use crate::session::Session;
 pub(super) fn run(root: &Root, asked: &Plan) -> Result<Exit, Error> {
     let session = Session::open(root)?;
     let slot = session.slots.inactive(asked.slot)?;
-    let mut offer = Offer::open(&asked.source)?;
-    let source = offer.source.clone();
-    let policy = session.admit(&offer.package, &source, Wish::ByHand)?.policy;
+    let mut offer = Offer::open(&session.sources(None), &asked.source)?;
+    let policy = session.admit(&offer.package, &asked.source, Wish::ByHand)?.policy;
     // As an install does: what the trailer would hold decides where it would lie.
     offer.settle(&policy)?;
     let release = offer.open_release(&policy)?;

@@ -57,8 +57,14 @@ struct Table<'a>(&'a Tally);
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tally = self.0;
+        let share = Share { bytes: tally.fetched_bytes, of: tally.total_bytes };
+        let (fetched, requests) = (Size(tally.fetched_bytes), tally.requests);
+        writeln!(f, "{:<8} {fetched:>12}  {share} in {requests} requests", "fetched")?;
+        if tally.wasted_bytes > 0 {
+            let share = Share { bytes: tally.wasted_bytes, of: tally.total_bytes };
+            writeln!(f, "{:<8} {:>12}  {share}", "… wasted", Size(tally.wasted_bytes))?;
+        }
         let rows = [
-            ("fetched", tally.fetched_bytes),
             ("copied", tally.copied_bytes),
             ("skipped", tally.skipped_bytes),
             ("written", tally.written_bytes),
@@ -132,6 +138,7 @@ mod tests {
     fn the_table_names_every_way_a_byte_comes() {
         let tally = Tally {
             fetched_bytes: 1 << 20,
+            requests: 12,
             copied_bytes: 6 << 20,
             skipped_bytes: 1 << 20,
             written_bytes: 8 << 20,
@@ -139,11 +146,14 @@ mod tests {
             ..Tally::default()
         };
         let expected = "\
-fetched       1.0 MiB   10.0 %
+fetched       1.0 MiB   10.0 % in 12 requests
 copied        6.0 MiB   60.0 %
 skipped       1.0 MiB   10.0 %
 written       8.0 MiB   80.0 %
 release      10.0 MiB";
         assert_eq!(Table(&tally).to_string(), expected);
+        let wasteful = Tally { wasted_bytes: 512 << 10, ..tally };
+        let line = "\n… wasted    512.0 KiB    5.0 %\ncopied";
+        assert!(Table(&wasteful).to_string().contains(line), "{}", Table(&wasteful));
     }
 }

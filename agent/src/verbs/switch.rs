@@ -29,7 +29,7 @@ pub(super) fn run(root: &Root, asked: &Switch) -> Result<Exit, Error> {
     let (mut session, mut memory) = Session::begin(root)?;
     session.slots.inactive(None)?;
     let reference = anywhere(&asked.reference)?;
-    let mut offer = Offer::open(&reference)?;
+    let mut offer = Offer::open(&session.sources(asked.max_bytes), &reference)?;
     // What is not for this device is not tracked.
     let candidate = Candidate::read(&session, &offer, Wish::ByHand)?;
     memory.insist(|state| state.reference = Some(reference.clone()))?;
@@ -55,8 +55,10 @@ pub(super) fn run(root: &Root, asked: &Switch) -> Result<Exit, Error> {
 /// The reference, so that it means the same wherever the next command is started.
 fn anywhere(reference: &str) -> Result<String, Error> {
     let mut parsed = Reference::from_str(reference).map_err(OfferError::from)?;
-    if let Ok(path) = absolute(&parsed.path) {
-        parsed.path = path;
+    if let Reference::Layout(layout) = &mut parsed
+        && let Ok(path) = absolute(&layout.path)
+    {
+        layout.path = path;
     }
     Ok(parsed.to_string())
 }

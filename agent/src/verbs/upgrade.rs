@@ -28,7 +28,7 @@ pub(super) fn run(root: &Root, asked: &Upgrade) -> Result<Exit, Error> {
     }
     let (mut session, mut memory) = Session::begin(root)?;
     let reference = update::reference(&session, memory.state())?;
-    let mut offer = Offer::open(&reference)?;
+    let mut offer = Offer::open(&session.sources(asked.max_bytes), &reference)?;
     let candidate = Candidate::read(&session, &offer, Wish::Automatic)?;
     match update::decide(&session, memory.state(), &candidate, failures) {
         Decision::Update => {}

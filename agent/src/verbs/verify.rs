@@ -63,7 +63,7 @@ pub(super) fn run(root: &Root, verify: &Verify) -> Result<Exit, Error> {
 }
 
 fn verify_source(session: &Session, source: &str, report: Report) -> Result<Exit, Error> {
-    let offer = Offer::open(source)?;
+    let offer = Offer::open(&session.sources(None), source)?;
     let policy = session.admit(&offer.package, source, Wish::ByHand)?.policy;
     let release = offer.open_release(&policy)?;
     let signers = SignedBy::all(&offer.package, &policy);
@@ -88,7 +88,7 @@ fn verify_source(session: &Session, source: &str, report: Report) -> Result<Exit
 
 fn verify_blob(offer: &Offer, expected: &Descriptor) -> Result<(), Error> {
     let blob =
-        offer.layout.blob_of_len(&expected.digest, expected.len).map_err(OfferError::from)?;
+        offer.source.blob_of_len(&expected.digest, expected.len).map_err(OfferError::from)?;
     let mut reader = blob.reader();
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; READ_BLOCKS.saturating_mul(BLOCK_LEN)];

@@ -61,12 +61,14 @@ const FOR_JUDGES: &[&str] = &[
     "time",
     "u-boot-qemu",
     "u-boot-tools",
+    "udev",
     "xz-utils",
     "zstd",
 ];
 
 /// What `cargo measure` calls beside the tools of the images.
-const FOR_MEASURING: &[&str] = &["casync", "strace", "time", "zchunk", "zstd"];
+const FOR_MEASURING: &[&str] =
+    &["casync", "docker-registry", "iproute2", "iptables", "strace", "time", "zchunk", "zstd"];
 
 /// What the packages are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use super::{
     memory::APART_MAX_KIB,
     page::{bytes, ratio},
     peers::Peer,
+    registry::Way,
     sizes::Firmware,
 };
 
@@ -123,6 +124,10 @@ pub(super) fn rows(findings: &Findings) -> Vec<Row> {
             }),
         ),
         row("peak memory of an install", "≤ 12 MiB", peak(findings)),
+        row("peak memory of an install over TLS", "≤ 12 MiB", registry_peak(findings)),
+        row("requests to a registry (`new`)", "≤ 110", registry_requests(findings)),
+        row("bytes where connections drop after 5 MB", "≤ 1.02 × without", drops(findings)),
+        row("bytes where 1 % of packets are lost", "≤ 1.02 × without", losses(findings)),
         row("memory of an image eight times as large", "at most 1 MiB apart", apart(findings)),
         row("processor time of a full install", "≤ 1.1 × the bare loop", full_cpu(findings)),
         row("wall clock of a full install", "≤ 1.1 × the bare loop", full_wall(findings)),
@@ -136,7 +141,7 @@ pub(super) fn rows(findings: &Findings) -> Vec<Row> {
             "the agent, stripped",
             "≤ 4 MiB",
             findings.sizes.as_ref().map(|sizes| {
-                let ours = format!("{}; no registry client yet", bytes(sizes.agent));
+                let ours = bytes(sizes.agent);
                 (ours, String::new(), within(real(sizes.agent), 4.0 * MIB))
             }),
         ),
@@ -183,7 +188,37 @@ fn peak(findings: &Findings) -> Option<Said> {
     let peak_kib = speed.chain(memory).map(super::cost::Runs::peak_kib).max()?;
     let mib = real(peak_kib) / 1024.0;
     let verdict = within(mib, 12.0);
-    Some((format!("{mib:.1} MiB, from a folder; no TLS yet"), String::new(), verdict))
+    Some((format!("{mib:.1} MiB, from a folder"), String::new(), verdict))
+}
+
+fn registry_peak(findings: &Findings) -> Option<Said> {
+    let ways = findings.registry.as_ref()?.ways().filter(|way| way.connections.is_some());
+    let mib = real(ways.map(|way| way.runs.peak_kib()).max()?) / 1024.0;
+    Some((format!("{mib:.1} MiB"), String::new(), within(mib, 12.0)))
+}
+
+fn registry_requests(findings: &Findings) -> Option<Said> {
+    let requests = findings.registry.as_ref()?.whole.as_ref()?.requests;
+    let said = format!("{requests}, with everything that decides about the release");
+    Some((said, String::new(), within(real(requests), 110.0)))
+}
+
+/// Bytes of the link, and what the device says of its own waste.
+fn beside(broken: &Way, whole: &Way) -> Option<Said> {
+    let ours = real(broken.link_bytes?) / real(whole.link_bytes?);
+    let told = real(broken.told_bytes) / real(whole.told_bytes);
+    let said = format!("{ours:.3} × on the link, {told:.3} × by its own count");
+    Some((said, String::new(), within(told.max(ours), 1.02)))
+}
+
+fn drops(findings: &Findings) -> Option<Said> {
+    let registry = findings.registry.as_ref()?;
+    beside(registry.drops.as_ref()?, registry.whole.as_ref()?)
+}
+
+fn losses(findings: &Findings) -> Option<Said> {
+    let [whole, broken] = findings.registry.as_ref()?.packets.as_ref()?;
+    beside(broken, whole)
 }
 
 fn apart(findings: &Findings) -> Option<Said> {
@@ -255,7 +290,7 @@ mod tests {
     #[test]
     fn a_run_without_sections_claims_nothing() {
         let rows = rows(&Findings::default());
-        assert_eq!(rows.len(), 17);
+        assert_eq!(rows.len(), 21);
         let claims = |row: &&Row| matches!(row.verdict, Verdict::Met | Verdict::Missed);
         assert_eq!(rows.iter().filter(claims).count(), 0);
     }

@@ -10,6 +10,7 @@ use super::{
     machine::Facts,
     memory::Memory,
     peers::Peer,
+    registry::Registries,
     sealing::Sealing,
     sizes::FIRMWARE_TEST,
     speed::Speed,
@@ -38,6 +39,7 @@ pub(super) fn page(findings: &Findings, date: &str, machine: &Facts, tools: &Fac
         let _ = writeln!(page, "| {name} | {value} |");
     }
     findings.fetched.iter().for_each(|fetched| fetched_part(&mut page, fetched));
+    findings.registry.iter().for_each(|registry| registry_part(&mut page, registry));
     findings.speed.iter().for_each(|speed| speed_part(&mut page, speed));
     findings.memory.iter().for_each(|memory| memory_part(&mut page, memory));
     findings.sealing.iter().for_each(|sealing| sealing_part(&mut page, sealing));
@@ -154,6 +156,37 @@ fn ways_part(page: &mut String, fetched: &Fetched) {
     commands(page, &fetched.way_commands);
 }
 
+fn registry_part(page: &mut String, registries: &Registries) {
+    page.push_str("\n## What does a registry cost?\n\n");
+    let _ = write!(
+        page,
+        "A device that runs `base` gets `{}` from Debian's docker-registry on the same machine, over TLS \
+         and with a password. Bytes of the\nlink are those of TLS, too; where packets are counted, all \
+         that was sent to the device, headers and what was lost included.\n\n\
+         | from | bytes | of these wasted | requests | bytes of the link | connections | {COST_HEADER}",
+        registries.tag
+    );
+    // The header of costs has three columns more.
+    let rule = page.rfind("|---|---|---|---|").unwrap_or(page.len());
+    page.truncate(rule);
+    page.push_str(&format!("{}|\n", "|---".repeat(9)));
+    for way in registries.ways() {
+        let or_dash = |count: Option<u64>| count.map_or_else(|| "–".to_owned(), bytes);
+        let cells = [
+            bytes(way.told_bytes),
+            bytes(way.wasted_bytes),
+            bytes(way.requests),
+            or_dash(way.link_bytes),
+            or_dash(way.connections),
+        ];
+        cost_row(page, &format!("{} | {}", way.name, cells.join(" | ")), &way.runs);
+    }
+    if registries.packets.is_none() {
+        page.push_str("\nNot root: no network whose packets can be lost.\n");
+    }
+    commands(page, &registries.commands);
+}
+
 fn with_share(found: &Found, count: u64) -> String {
     let whole = found.peers.get(&Peer::Zstd3).map_or(0, |fetch| fetch.bytes);
     format!("{} ({})", bytes(count), ratio(count, whole))
@@ -252,7 +285,7 @@ mod tests {
         let fact = vec![("kernel".to_owned(), "Linux".to_owned())];
         let page = page(&Findings::default(), "2026-01-01", &fact, &Vec::new());
         assert!(page.starts_with("# Measurements\n") && page.contains("| kernel | Linux |"));
-        assert_eq!(page.matches("| not in this run |").count(), 14);
+        assert_eq!(page.matches("| not in this run |").count(), 18);
         assert_eq!(page.matches("| does not exist yet |").count(), 3);
         assert!(page.contains(NOTES.lines().next().unwrap_or_default()));
         assert!(!page.contains("## Does memory grow"));

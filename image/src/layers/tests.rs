@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use gybe_oci::{LayoutWriter, Reference, media_type};
+use gybe_oci::{LayoutReference, LayoutWriter, media_type};
 
 use super::*;
 use crate::content::ReadContent as _;
@@ -66,7 +66,7 @@ fn write(root: &Path, layers: &[Sample]) -> Layout {
     let manifest = serde_json::json!({"schemaVersion": 2, "config": config, "layers": descriptors});
     let (digest, len) = writer.write_blob(manifest.to_string().as_bytes()).unwrap();
     writer.list(&Descriptor::new(media_type::MANIFEST, digest, len), None).unwrap();
-    Layout::open(&Reference::directory(root)).unwrap()
+    Layout::open(&LayoutReference::directory(root)).unwrap()
 }
 
 fn load_with(layers: &[Sample], options: &Options) -> Result<(Tree, Spool), String> {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::manifest::media_type;
-use crate::reference::Reference;
+use crate::reference::LayoutReference;
 use crate::writer::LayoutWriter;
 
 struct Sample {
@@ -25,7 +25,7 @@ impl Sample {
     }
 
     fn found(&self) -> Vec<Digest> {
-        let layout = Layout::open(&Reference::directory(self.root.path())).unwrap();
+        let layout = Layout::open(&LayoutReference::directory(self.root.path())).unwrap();
         let all = layout.signature_candidates(&self.image.digest).unwrap();
         assert!(all.iter().all(|one| Digest::of(&one.manifest) == one.digest));
         all.into_iter().map(|one| one.digest).collect()

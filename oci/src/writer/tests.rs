@@ -8,7 +8,7 @@ fn entry(writer: &LayoutWriter, text: &str) -> Descriptor {
 }
 
 fn listed(root: &Path) -> Vec<(Option<String>, Digest)> {
-    let layout = Layout::open(&Reference::directory(root)).unwrap();
+    let layout = Layout::open(&LayoutReference::directory(root)).unwrap();
     let entries = layout.index().manifests.iter();
     entries.map(|entry| (entry.ref_name().map(str::to_owned), entry.digest)).collect()
 }

@@ -8,7 +8,7 @@ use gybe_core::manifest::ManifestError;
 use gybe_core::trust::{KeyError, PolicyError};
 use gybe_grub::BlockError;
 use gybe_image::fat::FatError;
-use gybe_oci::{LayoutError, OfferError, Refusal};
+use gybe_oci::{OfferError, Refusal};
 
 use super::customize::CustomizeError;
 use super::program::ProgramError;
@@ -32,9 +32,6 @@ pub enum DiskError {
     /// The source offers no release.
     #[error(transparent)]
     Offer(#[from] OfferError),
-    /// A layout cannot be read.
-    #[error(transparent)]
-    Layout(#[from] LayoutError),
     /// The manifest makes no sense.
     #[error(transparent)]
     Manifest(#[from] ManifestError),

@@ -13,7 +13,7 @@ use gybe_core::manifest::Descriptor;
 use gybe_core::release::Release;
 use gybe_core::slot::Slot;
 use gybe_core::trailer::{PARTS, Signature, encode_signature};
-use gybe_oci::{Blob, Layout, Package};
+use gybe_oci::{Blob, OfferError, Package};
 
 use super::DiskError;
 use super::raw::Partition;
@@ -29,7 +29,7 @@ pub(super) struct Papers<'a> {
 
 impl<'a> Papers<'a> {
     pub(super) fn new(
-        layout: &Layout,
+        source: &gybe_oci::Source,
         package: &'a Package,
         release: &Release<'_>,
     ) -> Result<Self, DiskError> {
@@ -40,7 +40,9 @@ impl<'a> Papers<'a> {
         }
         let recipe = release.manifest().recipe;
         let mut table = vec![0; release.config().recipe.table_size];
-        layout.read_blob_at(&recipe.digest, 0, &mut table)?;
+        let digest = recipe.digest;
+        let blob = source.blob_of_len(&digest, recipe.len).map_err(OfferError::from)?;
+        blob.read_at(0, &mut table).map_err(|cause| OfferError::Blob { digest, cause })?;
         Ok(Self { package, signatures, table, recipe_len: recipe.len })
     }
 
@@ -55,7 +57,7 @@ impl<'a> Papers<'a> {
 
 /// Writes the release to the partitions of slot A, in the order of its targets, and proves it.
 pub(super) fn fill(
-    layout: &Layout,
+    blobs: &gybe_oci::Source,
     release: &Release<'_>,
     papers: &Papers<'_>,
     partitions: Vec<Partition<'_>>,
@@ -71,7 +73,7 @@ pub(super) fn fill(
     let apply = Apply {
         release,
         documents,
-        source: &mut Blobs { layout, open: HashMap::new() },
+        source: &mut Blobs { blobs, open: HashMap::new() },
         decoder: &mut Zstd::default(),
         workspace: &mut workspace,
     };
@@ -83,9 +85,9 @@ pub(super) fn fill(
 /// What filling a slot can come to.
 pub(super) type FillError = ApplyError<io::Error, Infallible, io::Error, io::Error>;
 
-/// The blobs of a layout, opened once.
+/// The blobs of a source, opened once.
 struct Blobs<'a> {
-    layout: &'a Layout,
+    blobs: &'a gybe_oci::Source,
     open: HashMap<Digest, Blob>,
 }
 
@@ -94,7 +96,7 @@ impl Source for Blobs<'_> {
 
     fn read(&mut self, blob: &Descriptor, at: u64, buffer: &mut [u8]) -> io::Result<()> {
         if !self.open.contains_key(&blob.digest) {
-            let opened = self.layout.blob_of_len(&blob.digest, blob.len);
+            let opened = self.blobs.blob_of_len(&blob.digest, blob.len);
             self.open.insert(blob.digest, opened.map_err(io::Error::other)?);
         }
         let opened = self.open.get(&blob.digest).ok_or(io::ErrorKind::NotFound)?;

@@ -2,7 +2,7 @@
 
 use gybe_image::base::Base;
 use gybe_image::image::platform;
-use gybe_oci::{Layout, Reference};
+use gybe_oci::{Layout, LayoutReference};
 
 use super::SealError;
 use crate::cli::Seal;
@@ -23,7 +23,7 @@ impl Earlier {
     }
 }
 
-fn open(reference: &Reference, architecture: &str) -> Result<(Layout, Base), SealError> {
+fn open(reference: &LayoutReference, architecture: &str) -> Result<(Layout, Base), SealError> {
     let layout = Layout::open(reference)?;
     let base = Base::open(&layout, reference.tag.as_deref(), Some(&platform(architecture)))?;
     Ok((layout, base))

@@ -10,7 +10,7 @@ use gybe_image::image::{Image, platform};
 use gybe_image::layers::{self, Options, Progress};
 use gybe_image::tree::Tree;
 use gybe_image::{Spool, folder, listing};
-use gybe_oci::{Layout, Reference};
+use gybe_oci::{Layout, LayoutReference};
 
 use super::SealError;
 use super::progress::Bars;
@@ -123,7 +123,10 @@ impl<'a> Source<'a> {
     }
 }
 
-fn open_image<'a>(source: &Reference, arch: Option<&str>) -> Result<(Root<'a>, String), SealError> {
+fn open_image<'a>(
+    source: &LayoutReference,
+    arch: Option<&str>,
+) -> Result<(Root<'a>, String), SealError> {
     let layout = Layout::open(source)?;
     let image = Image::open(&layout, source.tag.as_deref(), arch)?;
     let architecture = image.config.platform.architecture.clone();

@@ -68,9 +68,9 @@ impl Sample {
         self.root.path().join(name)
     }
 
-    fn reference(&self, tag: Option<&str>) -> Reference {
+    fn reference(&self, tag: Option<&str>) -> LayoutReference {
         let tag = tag.map(str::to_owned);
-        Reference { tag, ..Reference::directory(&self.path("gateway")) }
+        LayoutReference { tag, ..LayoutReference::directory(&self.path("gateway")) }
     }
 
     fn layout(&self) -> Layout {

@@ -7,7 +7,7 @@ use std::process::Command;
 use gybe_core::digest::Digest;
 use gybe_core::manifest::{CONFIG_TYPE, PACK_TYPE, RECIPE_TYPE, RELEASE_TYPE};
 use gybe_core::trust::{Candidate, Device, KeySet, Policy, PublicKey, Verifier};
-use gybe_oci::{Descriptor, Layout, LayoutWriter, Manifest, Reference, media_type};
+use gybe_oci::{Descriptor, Layout, LayoutReference, LayoutWriter, Manifest, media_type};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -270,7 +270,7 @@ impl Bench {
 }
 
 fn open(layout: &Path) -> Layout {
-    Layout::open(&Reference::directory(layout)).unwrap()
+    Layout::open(&LayoutReference::directory(layout)).unwrap()
 }
 
 /// The name of something else in the same repository.

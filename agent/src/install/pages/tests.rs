@@ -10,7 +10,7 @@ use gybe_core::recipe::{
     Chunk, FrameIndex, PackId, Part, RECORD_LEN_MAX, Record, Stored, encode_header,
 };
 use gybe_core::version::Version;
-use gybe_oci::{Layout, LayoutWriter, Reference};
+use gybe_oci::{Layout, LayoutReference, LayoutWriter, Source};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -144,9 +144,9 @@ impl Slots {
         let inactive = self.held("inactive");
         let held = HeldRecipes { running: running.as_ref(), inactive: inactive.as_ref() };
         let config = Config::parse(&new.config, Version::ours()).unwrap();
-        let source = source(self.folder.path(), &new.recipe);
+        let mut source = source(self.folder.path(), &new.recipe);
         let mut tally = Tally::default();
-        let bytes = read_table(&config.recipe, &source, held, &mut tally)?;
+        let bytes = read_table(&config.recipe, &mut source, held, &mut tally)?;
         let table = recipe::table(&config, &bytes, source.len())?;
         let mut pages = Pages::new(table, source, held)?;
         let trailer = new.trailer(b"new");
@@ -187,11 +187,13 @@ enum Writes {
     Until(u64),
 }
 
-fn source(folder: &Path, recipe: &[u8]) -> Blob {
+fn source(folder: &Path, recipe: &[u8]) -> Fetched {
     let writer = LayoutWriter::open(&folder.join("layout")).unwrap();
     let (digest, len) = writer.write_blob(recipe).unwrap();
-    let reference: Reference = format!("oci:{}", folder.join("layout").display()).parse().unwrap();
-    Layout::open(&reference).unwrap().blob_of_len(&digest, len).unwrap()
+    let reference: LayoutReference =
+        format!("oci:{}", folder.join("layout").display()).parse().unwrap();
+    let source = Source::Layout(Layout::open(&reference).unwrap());
+    Fetched::new(source.blob_of_len(&digest, len).unwrap(), &source)
 }
 
 /// Full pages with these numbers.

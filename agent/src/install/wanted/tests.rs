@@ -76,12 +76,21 @@ impl Made {
 
     /// What is wanted for `missing`, and how many pages were read to know it.
     fn wanted(&self, missing: &mut Chunks) -> Result<(Vec<Wanted>, usize), InstallError> {
+        self.wanted_within(missing, Reach::Any)
+    }
+
+    /// The same, as it is asked for from such a source.
+    fn wanted_within(
+        &self,
+        missing: &mut Chunks,
+        reach: Reach,
+    ) -> Result<(Vec<Wanted>, usize), InstallError> {
         let config = Config::parse(&self.config, Version::ours()).unwrap();
         let (table, len) = (&self.recipe[..self.table_len], self.recipe.len() as u64);
         let table = recipe::table(&config, table, len)?;
         let mut memory = Memory { recipe: &self.recipe, reads: 0 };
         let mut wanted = Vec::new();
-        each(&mut Recipe::new(table, &mut memory), &config, missing, |frame| {
+        each(&mut Recipe::new(table, &mut memory), &config, missing, reach, |frame| {
             wanted.push(frame);
             Ok(())
         })?;
@@ -148,7 +157,8 @@ fn a_frame_comes_once_with_everything_and_in_the_order_of_its_pack() {
     assert_eq!(shown(&wanted), expected);
     assert_eq!(missing.len(), 0);
     let lies: Vec<_> = wanted.iter().map(|it| it.lies).collect();
-    assert_eq!(lies, [Lies::Apart, Lies::Behind, Lies::Apart]);
+    let (apart, behind) = (Lies::Apart { gap: 0 }, Lies::Behind { gap: 0 });
+    assert_eq!(lies, [apart, behind, apart]);
     let blocks: Vec<_> = wanted[1].places.iter().map(|(_, block)| *block).collect();
     assert_eq!(blocks, [0, 9, 0]);
     assert_eq!(
@@ -173,12 +183,16 @@ fn packs_of_many_releases_are_searched_in_few_walks_and_no_frame_comes_twice() {
     assert_eq!(wanted.len(), 64 * 16);
     assert!(shown(&wanted).windows(2).all(|pair| (pair[0].0, pair[0].1) < (pair[1].0, pair[1].1)));
     assert_eq!(wanted.iter().map(|it| it.places.len()).sum::<usize>(), count);
-    assert_eq!(wanted.iter().filter(|it| it.lies == Lies::Apart).count(), 64);
+    assert_eq!(wanted.iter().filter(|it| it.lies == (Lies::Apart { gap: 0 })).count(), 64);
     // A last walk has what twice the table holds; before that each has at least a table less
     // one frame.
     let (pages, frame_pages) = (count.div_ceil(RECORDS_PER_PAGE), 64);
+    // Pages of frames are read to know where parts end, and again to read the frames.
     let walks = 1 + (count - 2 * SORTED_MAX).div_ceil(SORTED_MAX - 40);
-    assert!(reads <= walks * pages + frame_pages + walks, "{reads} pages read, {walks} walks");
+    assert!(
+        reads <= walks * pages + 2 * (frame_pages + walks),
+        "{reads} pages read, {walks} walks"
+    );
 }
 
 #[test]
@@ -218,4 +232,55 @@ fn a_chunk_that_the_recipe_does_not_have_ends_the_search() {
     let made = Made::new(&[0], 5, &[(0, 0, 0)]);
     let refused = made.wanted(&mut all(2)).unwrap_err();
     assert!(matches!(refused, InstallError::RecipeChanged), "{refused}");
+}
+
+/// How each frame lies, and the part that it is in.
+fn parts(wanted: &[Wanted]) -> Vec<(Lies, Range<u64>)> {
+    wanted.iter().map(|it| (it.lies, it.part.clone())).collect()
+}
+
+#[test]
+fn short_gaps_are_bridged_and_long_ones_are_not() {
+    let stored = [(0, 1, 0), (0, 2, 0), (0, 4, 0), (0, 9, 0), (1, 9, 0)];
+    let made = Made::new(&[0, 1], 10, &stored);
+    let at = |frame| (0..frame).map(|number| u64::from(stored_len(number))).sum::<u64>();
+    let gap_max = at(4) - at(3);
+    let (wanted, _) =
+        made.wanted_within(&mut all(stored.len()), Reach::Bridged { gap_max }).unwrap();
+    let (near, far) = (at(1)..at(5), at(9)..at(10));
+    let expected = [
+        (Lies::Apart { gap: 0 }, near.clone()),
+        (Lies::Behind { gap: 0 }, near.clone()),
+        (Lies::Behind { gap: gap_max }, near),
+        (Lies::Apart { gap: 0 }, far.clone()),
+        (Lies::Apart { gap: 0 }, far),
+    ];
+    assert_eq!(parts(&wanted), expected);
+    let (wanted, _) = made
+        .wanted_within(&mut all(stored.len()), Reach::Bridged { gap_max: gap_max - 1 })
+        .unwrap();
+    assert_eq!(wanted.iter().filter(|it| matches!(it.lies, Lies::Apart { .. })).count(), 4);
+}
+
+#[test]
+fn where_only_whole_packs_are_given_each_is_read_on_from_its_beginning() {
+    let count = 2 * SORTED_MAX + 5;
+    let frame_of = |number: usize| u32::try_from(2 + number / usize::from(FRAME_BLOCKS)).unwrap();
+    let block_of = |number: usize| u16::try_from(number % usize::from(FRAME_BLOCKS)).unwrap();
+    let mut stored: Vec<_> = (0..count).map(|it| (0, frame_of(it), block_of(it))).collect();
+    stored.push((1, 3, 0));
+    let frames = usize::try_from(frame_of(count)).unwrap() + 1;
+    let made = Made::new(&[0, 1], frames, &stored);
+    let (wanted, _) = made.wanted_within(&mut all(stored.len()), Reach::Whole).unwrap();
+    let at = |frame| (0..frame).map(|number| u64::from(stored_len(number))).sum::<u64>();
+    let begins: Vec<_> = wanted.iter().filter(|it| matches!(it.lies, Lies::Apart { .. })).collect();
+    assert_eq!(begins.len(), 2, "once for each pack, however often the table is filled");
+    assert_eq!((begins[0].lies, begins[0].part.start), (Lies::Apart { gap: at(2) }, 0));
+    assert_eq!((begins[1].lies, begins[1].part.start), (Lies::Apart { gap: at(3) }, 0));
+    let ends: Vec<_> = wanted.windows(2).filter(|it| it[0].part != it[1].part).collect();
+    assert!(
+        ends.iter()
+            .any(|it| it[1].lies == Lies::Behind { gap: 0 } && it[1].part.start == it[0].part.end),
+        "the next table goes on where the last one ended"
+    );
 }
