@@ -10,6 +10,7 @@ pub mod health;
 pub mod nearest;
 pub mod pull;
 pub mod registry;
+pub mod restrict;
 pub mod telling;
 pub mod usb;
 
@@ -24,6 +25,7 @@ pub use error::ConfigError;
 pub use health::Health;
 pub use pull::Pull;
 pub use registry::Registry;
+pub use restrict::Restrict;
 pub use telling::Telling;
 pub use usb::Usb;
 
@@ -48,13 +50,26 @@ pub const TRIES_MIN: u8 = 1;
 pub const TRIES_MAX: u8 = 7;
 
 /// Keys that only the image may set, wherever someone tries to put them in [`LOCAL_FILE`].
-const IMAGE_ONLY: [&str; 5] = ["compatible", "threshold", "key", "keys", "trust"];
-const TOP: [&str; 11] = [
+const IMAGE_ONLY: [&str; 10] = [
+    "compatible",
+    "threshold",
+    "key",
+    "keys",
+    "trust",
+    "identity",
+    "trusted_root",
+    "docker_reference",
+    "repository",
+    "channels",
+];
+const TOP: [&str; 13] = [
     "compatible",
     "reference",
+    "channel",
     "slot",
     "bootloader",
     "health",
+    "restrict",
     "registry",
     "pull",
     "report",
@@ -74,6 +89,8 @@ pub struct Config {
     pub compatible: String,
     /// Where releases come from, unless `switch` said otherwise.
     pub reference: Option<String>,
+    /// The channel that automatic updates follow.
+    pub channel: Option<String>,
     /// The partitions of slot A.
     pub a: SlotPaths,
     /// The partitions of slot B.
@@ -85,6 +102,8 @@ pub struct Config {
     pub tries: u8,
     /// How health is checked.
     pub health: Health,
+    /// Where less is trusted than the image does.
+    pub restrict: Restrict,
     /// What is done with sticks.
     pub usb: Usb,
     /// How releases are taken without anybody asking.
@@ -194,11 +213,13 @@ pub enum Bootloader {
 struct Layer {
     compatible: Option<String>,
     reference: Option<String>,
+    channel: Option<String>,
     slots: [SlotLayer; 2],
     kind: Option<Kind>,
     places: Places,
     tries: Option<u8>,
     health: health::Layer,
+    restrict: Restrict,
     usb: usb::Layer,
     pull: pull::Layer,
     telling: telling::Layer,
@@ -250,6 +271,8 @@ impl Layer {
         let mut layer = Self {
             compatible: top.text("compatible")?.map(|text| text.value),
             reference: top.text("reference")?.map(|text| text.value),
+            channel: restrict::channel(top)?,
+            restrict: Restrict::read(top)?,
             ..Self::default()
         };
         if let Some(slots) = top.section("slot")? {
@@ -299,12 +322,14 @@ impl Layer {
         Self {
             compatible: self.compatible.or(base.compatible),
             reference: self.reference.or(base.reference),
+            channel: self.channel.or(base.channel),
             slots: [a.over(base_a), b.over(base_b)],
             kind: self.kind.or(base.kind),
             // One place replaces the other: `file` in /etc means that fw_env does not count.
             places: if self.places.is_empty() { base.places } else { self.places },
             tries: self.tries.or(base.tries),
             health: self.health.over(base.health),
+            restrict: self.restrict.and(base.restrict),
             usb: self.usb.over(base.usb),
             pull: self.pull.over(base.pull),
             telling: self.telling.over(base.telling),
@@ -318,6 +343,7 @@ impl Layer {
         let config = Config {
             compatible: self.compatible.ok_or_else(|| unset("compatible"))?,
             reference: self.reference,
+            channel: self.channel,
             a: SlotPaths { root: a.root.ok_or_else(|| unset("slot.a.root"))?, boot: a.boot },
             b: SlotPaths { root: b.root.ok_or_else(|| unset("slot.b.root"))?, boot: b.boot },
             bootloader: match (self.kind.ok_or_else(|| unset("bootloader.kind"))?, self.places) {
@@ -336,6 +362,7 @@ impl Layer {
             },
             tries: self.tries.unwrap_or(TRIES_DEFAULT),
             health: self.health.finish(),
+            restrict: self.restrict,
             usb: self.usb.finish(),
             pull: self.pull.finish(),
             telling: self.telling.finish(),

@@ -1,6 +1,7 @@
 //! Everything that can end a command, in the words of whoever gave it.
 
 use std::io;
+use std::path::PathBuf;
 
 use gybe_core::boot::TransitionError;
 use gybe_core::install::{ArmError, InstallError};
@@ -151,6 +152,20 @@ pub enum Error {
         /// What the system says.
         cause: io::Error,
     },
+    /// A Sigstore bundle is refused.
+    #[error("bundle is refused: {why}")]
+    Bundle {
+        /// Why, as the library that knows bundles has it.
+        why: String,
+    },
+    /// A file of `verify-bundle` cannot be read.
+    #[error("{}: cannot read: {cause}", path.display())]
+    BundleFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
     /// The reboot that was asked for does not come.
     #[error("cannot reboot: {cause}")]
     Reboot {
@@ -174,6 +189,8 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Refused { .. }
+            | Self::Bundle { .. }
+            | Self::Trust(TrustError::NoRepository { .. } | TrustError::Policy(_))
             | Self::Unsigned { .. }
             | Self::SeveralRoots { .. }
             | Self::EtcConflicts { .. }

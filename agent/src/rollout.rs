@@ -6,6 +6,7 @@
 
 use gybe_core::digest::Digest;
 use gybe_core::rollout::{Decision, Position, Statement, StatementError, decide};
+use gybe_core::trust::terms::Wish;
 use tracing::warn;
 
 use crate::config::Pull;
@@ -35,7 +36,9 @@ pub struct Reached {
 /// [`Error::Refused`], when it does not pass, or a statement makes no sense.
 pub fn of_offer(session: &Session, offer: &Offer, kept: &Kept) -> Result<Reached, Error> {
     let refused = |cause| Error::Refused { source_name: offer.reference.clone(), cause };
-    let statements = offer.package.statements(&session.policy()?).map_err(refused)?;
+    // Under whose order it would be taken is decided with its terms, not here.
+    let policy = session.admit(&offer.package, &offer.reference, Wish::ByHand)?.policy;
+    let statements = offer.package.statements(&policy).map_err(refused)?;
     let (root, pull) = (&session.root, &session.config.pull);
     reached(root, pull, kept, offer.package.digest, &statements).map_err(refused)
 }

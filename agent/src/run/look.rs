@@ -9,6 +9,7 @@
 //! early as it would have; in `bring` it leaves what every install leaves; after it, what is armed is
 //! noticed by the next command.
 
+use gybe_core::trust::terms::Wish;
 use tracing::{debug, warn};
 
 use super::kept::{Kept, Outcome, Waiting, WaitingFor, read_if_possible};
@@ -132,7 +133,7 @@ fn consider(
     kept: &mut Kept,
 ) -> Result<Outcome, Error> {
     let root = &session.root.clone();
-    let candidate = Candidate::read(session, offer)?;
+    let candidate = Candidate::read(session, offer, Wish::Automatic)?;
     match update::decide(session, memory.state(), &candidate, Failures::Respect) {
         Decision::Update => {}
         Decision::Armed { slot } => {
@@ -195,7 +196,8 @@ fn spend(
     let (Some(budget), Some(left)) = (pull.budget_bytes, left(session, kept)) else {
         return Ok(None);
     };
-    let policy = session.policy()?;
+    let reference = offer.reference.clone();
+    let policy = session.admit(&offer.package, &reference, Wish::Automatic)?.policy;
     offer.settle(&policy)?;
     let release = offer.open_release(&policy)?;
     let slot = session.slots.inactive(None)?;

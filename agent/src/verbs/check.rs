@@ -1,5 +1,6 @@
 //! `gybe check`, and `gybe upgrade --check`: is there something newer?
 
+use gybe_core::trust::terms::Wish;
 use serde::Serialize;
 
 use crate::cli::{Exit, Report};
@@ -30,13 +31,13 @@ pub(super) fn run(root: &Root, report: Report, failures: Failures) -> Result<Exi
     let remembered = session.reconcile(state::read_if_possible(root));
     let reference = update::reference(&session, &remembered)?;
     let offer = Offer::open(&session.sources(None), &reference)?;
-    let candidate = Candidate::read(&session, &offer)?;
+    let candidate = Candidate::read(&session, &offer, Wish::Automatic)?;
     let why = match update::decide(&session, &remembered, &candidate, failures) {
         Decision::Update => None,
         Decision::Armed { slot } => Some(format!("it is armed in slot {slot} already")),
         Decision::None(why) => Some(why.to_string()),
     };
-    let Candidate { name: release, sequence } = candidate;
+    let Candidate { name: release, sequence, .. } = candidate;
     let available = why.is_none();
     let rollout = if available { rollout::why_not(&session, &offer) } else { None };
     if report.json {
