@@ -7,6 +7,10 @@ use gybe_core::slot::Slot;
 
 use crate::root::Root;
 
+mod run;
+
+pub use run::{Automatic, Events, Look, Run};
+
 /// Installs signed operating system releases into the inactive slot, and falls back.
 #[derive(Debug, Parser)]
 #[command(name = "gybe", version, disable_help_subcommand = true)]
@@ -62,14 +66,32 @@ pub enum Verb {
     Upgrade(Upgrade),
     /// Track another reference, and install what it offers
     Switch(Switch),
+    /// Look at the tracked reference again and again, and take what is newer; for gybe.service
+    Run(Run),
     /// Say whether the tracked reference offers something newer: exit 0 if it does, 4 if not
     Check(Report),
+    /// Install what a stick holds, as when it is plugged in: only forward, after reading all of it
+    Usb(Usb),
     /// What an initramfs calls on the way to the root file system
     #[command(hide = true)]
     Initramfs(Initramfs),
     /// Let the state partition take what is left of the disk
     #[command(hide = true)]
     GrowState,
+}
+
+/// `gybe usb`
+#[derive(Args, Debug)]
+pub struct Usb {
+    /// The stick's partition, or the stick where it has none: /dev/sda1
+    #[arg(value_name = "DEVICE")]
+    pub device: PathBuf,
+    /// How to report.
+    #[command(flatten)]
+    pub report: Report,
+    /// How to show progress
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Progress::Auto)]
+    pub progress: Progress,
 }
 
 /// `gybe initramfs`
@@ -148,6 +170,8 @@ pub enum Progress {
     Auto,
     /// JSON lines on stdout, before the report
     Json,
+    /// A line on stderr for each tenth, as for a console that keeps what was written
+    Lines,
     /// Nothing
     None,
 }
@@ -195,6 +219,9 @@ pub struct Upgrade {
     /// Take a release that has failed on this device again
     #[arg(long)]
     pub retry_failed: bool,
+    /// Without anybody asking.
+    #[command(flatten)]
+    pub automatic: Automatic,
     /// Fetch at most N bytes from a registry; more, and nothing is written
     #[arg(long, value_name = "N")]
     pub max_bytes: Option<u64>,

@@ -5,9 +5,13 @@
 //! when it tries: it may say where things lie, never what is believed.
 
 pub mod document;
+mod error;
 pub mod health;
 pub mod nearest;
+pub mod pull;
 pub mod registry;
+pub mod telling;
+pub mod usb;
 
 use std::path::{Path, PathBuf};
 
@@ -16,8 +20,12 @@ use gybe_core::slot::Slot;
 
 pub(crate) use document::{Document, read_small};
 pub use document::{DocumentError, FILE_LEN_MAX};
+pub use error::ConfigError;
 pub use health::Health;
+pub use pull::Pull;
 pub use registry::Registry;
+pub use telling::Telling;
+pub use usb::Usb;
 
 use crate::health::conf::Conf;
 use crate::root::Root;
@@ -41,7 +49,19 @@ pub const TRIES_MAX: u8 = 7;
 
 /// Keys that only the image may set, wherever someone tries to put them in [`LOCAL_FILE`].
 const IMAGE_ONLY: [&str; 5] = ["compatible", "threshold", "key", "keys", "trust"];
-const TOP: [&str; 6] = ["compatible", "reference", "slot", "bootloader", "health", "registry"];
+const TOP: [&str; 11] = [
+    "compatible",
+    "reference",
+    "slot",
+    "bootloader",
+    "health",
+    "registry",
+    "pull",
+    "report",
+    "metrics",
+    "hooks",
+    "usb",
+];
 const SLOTS: [&str; 2] = ["a", "b"];
 const SLOT: [&str; 2] = ["root", "boot"];
 const BOOTLOADER: [&str; 5] = ["kind", "environment", "fw_env", "file", "tries"];
@@ -65,6 +85,12 @@ pub struct Config {
     pub tries: u8,
     /// How health is checked.
     pub health: Health,
+    /// What is done with sticks.
+    pub usb: Usb,
+    /// How releases are taken without anybody asking.
+    pub pull: Pull,
+    /// Who is told of what happens.
+    pub telling: Telling,
     /// How registries are reached.
     pub registry: Registry,
 }
@@ -173,6 +199,9 @@ struct Layer {
     places: Places,
     tries: Option<u8>,
     health: health::Layer,
+    usb: usb::Layer,
+    pull: pull::Layer,
+    telling: telling::Layer,
     registry: Registry,
 }
 
@@ -250,6 +279,13 @@ impl Layer {
         if let Some(section) = top.section("health")? {
             layer.health = health::Layer::read(&section)?;
         }
+        if let Some(section) = top.section("usb")? {
+            layer.usb = usb::Layer::read(&section)?;
+        }
+        if let Some(section) = top.section("pull")? {
+            layer.pull = pull::Layer::read(&section)?;
+        }
+        layer.telling = telling::Layer::read(top)?;
         if let Some(section) = top.section("registry")? {
             layer.registry = Registry::read(&section)?;
         }
@@ -269,6 +305,9 @@ impl Layer {
             places: if self.places.is_empty() { base.places } else { self.places },
             tries: self.tries.or(base.tries),
             health: self.health.over(base.health),
+            usb: self.usb.over(base.usb),
+            pull: self.pull.over(base.pull),
+            telling: self.telling.over(base.telling),
             registry: self.registry.over(base.registry),
         }
     }
@@ -297,6 +336,9 @@ impl Layer {
             },
             tries: self.tries.unwrap_or(TRIES_DEFAULT),
             health: self.health.finish(),
+            usb: self.usb.finish(),
+            pull: self.pull.finish(),
+            telling: self.telling.finish(),
             registry: self.registry,
         };
         // A slot without it is another kind of slot than one with it.
@@ -319,64 +361,6 @@ impl SlotLayer {
     fn over(self, base: Self) -> Self {
         Self { root: self.root.or(base.root), boot: self.boot.or(base.boot) }
     }
-}
-
-/// Why the configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// One file is wrong by itself.
-    #[error("configuration: {0}")]
-    Document(#[from] DocumentError),
-    /// The image has no configuration.
-    #[error("configuration: {} does not exist", file.display())]
-    NoImageFile {
-        /// The file that should be there.
-        file: PathBuf,
-    },
-    /// `/etc` tries to say what only the image may.
-    #[error(
-        "configuration: {}:{line}: {key} may only be set in the verified image, in {IMAGE_FOLDER}",
-        file.display()
-    )]
-    ImageOnly {
-        /// The file below `/etc`.
-        file: PathBuf,
-        /// The line, counted from 1.
-        line: usize,
-        /// The key.
-        key: &'static str,
-    },
-    /// `/etc` tries to say which keys are trusted.
-    #[error(
-        "configuration: {}: trust may only be set in the verified image, in {IMAGE_FOLDER}",
-        file.display()
-    )]
-    LocalTrust {
-        /// The file below `/etc`.
-        file: PathBuf,
-    },
-    /// A key without a default is missing.
-    #[error("configuration: {key} is not set in {} or {LOCAL_FILE}", file.display())]
-    Unset {
-        /// The image's file.
-        file: PathBuf,
-        /// The key, with its section.
-        key: &'static str,
-    },
-    /// GRUB needs exactly one place.
-    #[error("configuration: bootloader.kind grub needs bootloader.environment, and only that")]
-    GrubPlace,
-    /// U-Boot needs exactly one place.
-    #[error(
-        "configuration: bootloader.kind uboot needs either bootloader.fw_env or bootloader.file"
-    )]
-    UbootPlace,
-    /// Two targets would overwrite each other.
-    #[error("configuration: {} is named for two targets", path.display())]
-    SamePartition {
-        /// The path.
-        path: PathBuf,
-    },
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::release::{OfferError, Refusal};
 use crate::state::StateError;
 use crate::trust::TrustError;
 use crate::two_areas::FileError;
+use crate::usb::UsbError;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,14 @@ pub enum Error {
         /// Where it came from.
         source_name: String,
         /// Why.
+        cause: Refusal,
+    },
+    /// A release that came without any signature.
+    #[error("{source_name} is refused: {cause}")]
+    Unsigned {
+        /// Where it came from.
+        source_name: String,
+        /// What is missing.
         cause: Refusal,
     },
     /// A release needs another loader script.
@@ -130,9 +139,18 @@ pub enum Error {
         /// Their names.
         partitions: String,
     },
+    /// A stick.
+    #[error(transparent)]
+    Usb(#[from] UsbError),
     /// The way to the root file system.
     #[error(transparent)]
     Initramfs(#[from] InitramfsError),
+    /// The daemon cannot wait for signals.
+    #[error("cannot wait for signals: {cause}")]
+    Signals {
+        /// What the system says.
+        cause: io::Error,
+    },
     /// The reboot that was asked for does not come.
     #[error("cannot reboot: {cause}")]
     Reboot {
@@ -156,9 +174,11 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Refused { .. }
+            | Self::Unsigned { .. }
             | Self::SeveralRoots { .. }
             | Self::EtcConflicts { .. }
             | Self::Loader { .. }
+            | Self::Usb(UsbError::Refused { .. } | UsbError::NotAnUpdate { .. })
             | Self::Slots(SlotsError::RunningNamed { .. })
             | Self::Offer(OfferError::Layout(LayoutError {
                 problem: Problem::NoPlatform { .. },
@@ -196,10 +216,18 @@ impl Error {
             Self::EtcConflicts { .. } => {
                 "move them away, and run it again: nothing is fetched twice"
             }
+            Self::Unsigned { .. } => {
+                "bring the signatures along: skopeo copies none, oras only with --recursive; \
+                 gybe-publish bundle does"
+            }
             Self::SeveralRoots { .. } => "remove the other disk, and boot again",
             Self::NoReference => "run gybe switch REF once, or set reference in the configuration",
             Self::State(StateError::File(FileError::Held { .. })) => {
                 "wait for it to end; gybe status works meanwhile"
+            }
+            Self::Install(install::InstallError::AbsentPack { .. }) => {
+                "a bundle made with --base is for devices that run one of the bases: take one \
+                 made without it"
             }
             Self::Install(install::InstallError::Budget { .. }) => {
                 "allow more with --max-bytes or registry.max_bytes, or bring it on a stick"
@@ -213,7 +241,7 @@ impl Error {
     }
 
     /// The registry's part in it.
-    fn registry(&self) -> Option<&RegistryError> {
+    pub(crate) fn registry(&self) -> Option<&RegistryError> {
         match self {
             Self::Offer(OfferError::Registry(cause))
             | Self::Install(install::InstallError::Blob(SourceError::Registry(cause))) => {

@@ -86,6 +86,7 @@ pub fn run<E: BootEnv>(
     progress: &Progress<'_>,
 ) -> Result<(Proven, Tally), InstallError> {
     plan::refuse_beyond_budget(job)?;
+    plan::refuse_absent(job)?;
     let paths = job.target_paths()?;
     let in_use = job.running_identities()?;
     let mut targets = Vec::new();

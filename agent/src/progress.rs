@@ -1,4 +1,5 @@
-//! Showing how far an install is: a bar on a terminal, JSON lines for a program, else nothing.
+//! Showing how far an install is: a bar on a terminal, JSON lines for a program, plain lines for a
+//! console, else nothing.
 
 use std::sync::Mutex;
 
@@ -10,6 +11,8 @@ use crate::output;
 
 /// How many steps a phase is shown in.
 const STEPS: u64 = 100;
+/// Of how many of them there is a line, where progress is lines.
+const LINE_STEPS: u64 = 10;
 /// How long the bar is, in characters.
 const BAR_LEN: usize = 30;
 
@@ -25,6 +28,7 @@ pub struct Display {
 enum How {
     Bar,
     Json,
+    Lines,
     Nothing,
 }
 
@@ -43,6 +47,7 @@ impl Display {
     pub fn new(asked: cli::Progress) -> Self {
         let how = match asked {
             cli::Progress::Json => How::Json,
+            cli::Progress::Lines => How::Lines,
             cli::Progress::Auto if output::stderr_is_terminal() => How::Bar,
             cli::Progress::Auto | cli::Progress::None => How::Nothing,
         };
@@ -55,6 +60,7 @@ impl Display {
             return;
         }
         let step = done.saturating_mul(STEPS).checked_div(total).unwrap_or(STEPS).min(STEPS);
+        let step = if self.how == How::Lines { step / LINE_STEPS * LINE_STEPS } else { step };
         // A thread that panicked while it held this has ended the program.
         let Ok(mut last) = self.last.lock() else { return };
         if *last == Some((phase, step)) {
@@ -63,6 +69,7 @@ impl Display {
         *last = Some((phase, step));
         match self.how {
             How::Bar => output::redraw(bar(phase, step)),
+            How::Lines => output::talk(bar(phase, step)),
             How::Json => {
                 let (done_bytes, total_bytes) = (done, total);
                 output::json(&Line {
@@ -88,6 +95,7 @@ impl Display {
 
 fn bar(phase: Phase, step: u64) -> String {
     let words = match phase {
+        Phase::Verify => "verify",
         Phase::Recipe => "recipe",
         Phase::Copy => "reuse",
         Phase::Fetch => "fetch",

@@ -1,8 +1,10 @@
 //! What the device is, in words and as JSON.
 
 mod history;
+mod pull;
 
 pub use history::FellBack;
+pub use pull::{Budget, PullStatus};
 
 use std::fmt;
 use std::io::Read as _;
@@ -64,6 +66,8 @@ pub struct Status {
     pub health: Option<health::Report>,
     /// What someone should look at, in words.
     pub problems: Vec<String>,
+    /// How releases are taken without anybody asking.
+    pub pull: PullStatus,
 }
 
 /// What there is to say about one slot.
@@ -135,6 +139,7 @@ impl Status {
             evidence: evidence::read_if_possible(root),
             health: health::Report::last(root),
             problems: problems(root),
+            pull: PullStatus::look(root),
         };
         Ok(Self::new(&config, slots.running, &loaded, &held, kept))
     }
@@ -146,7 +151,7 @@ impl Status {
         held: &PerSlot<Result<Held, HeldError>>,
         kept: Kept,
     ) -> Self {
-        let Kept { state: remembered, evidence, health, problems } = kept;
+        let Kept { state: remembered, evidence, health, problems, pull } = kept;
         let running_slot = running.map(|running| running.slot);
         let boot = loaded
             .as_ref()
@@ -182,6 +187,7 @@ impl Status {
             trials: evidence.trials,
             health,
             problems,
+            pull,
         }
     }
 
@@ -199,6 +205,7 @@ struct Kept {
     evidence: Evidence,
     health: Option<health::Report>,
     problems: Vec<String>,
+    pull: PullStatus,
 }
 
 /// What the initramfs found wrong, in its words.
@@ -299,6 +306,7 @@ impl fmt::Display for Status {
         }
         writeln!(f, "environment  {}, {}", self.environment.kind, self.environment.health)?;
         write!(f, "tracked      {}", self.reference.as_deref().unwrap_or("nothing"))?;
+        write!(f, "{}", self.pull)?;
         history::write_health(self, f)?;
         history::write(self, f)
     }

@@ -1,6 +1,6 @@
 //! One module a verb.
 
-mod bring;
+pub(crate) mod bring;
 mod check;
 mod commit;
 mod doctor;
@@ -9,9 +9,11 @@ mod install;
 mod plan;
 mod report;
 mod rollback;
+mod run;
 mod status;
 mod switch;
 mod upgrade;
+mod usb;
 mod verify;
 
 use crate::cli::{Cli, Exit, InitramfsStep, Verb};
@@ -31,12 +33,14 @@ pub fn run(cli: &Cli) -> Result<Exit, Error> {
         Verb::Install(install) => install::run(&root, install),
         Verb::Plan(plan) => plan::run(&root, plan),
         Verb::Upgrade(upgrade) => upgrade::run(&root, upgrade),
+        Verb::Usb(usb) => usb::run(&root, usb),
         Verb::Switch(switch) => switch::run(&root, switch),
         Verb::Commit(report) => commit::run(&root, *report),
         Verb::Rollback(report) => rollback::run(&root, *report),
         Verb::Verify(verify) => verify::run(&root, verify),
         Verb::Health(health) => health::run(&root, health),
         Verb::Doctor(report) => doctor::run(&root, *report),
+        Verb::Run(asked) => run::run(&root, asked),
         Verb::Check(report) => check::run(&root, *report, Failures::Respect),
         Verb::GrowState => grow::run(&root),
         Verb::Initramfs(initramfs) => match &initramfs.step {

@@ -103,19 +103,35 @@ impl<'s> Annotations<'s> {
         Self(value)
     }
 
-    /// The value of one annotation. Most signers write strings; some write numbers.
+    /// Annotations that were read elsewhere. Nothing says that anybody signed them.
+    #[must_use]
+    pub const fn of(value: Value<'s>) -> Self {
+        Self(Some(value))
+    }
+
+    /// All of them, in the order of the payload. Most signers write strings; some write numbers.
+    ///
+    /// # Errors
+    /// [`JsonError`] if the annotations are not an object; its members are errors where a key comes
+    /// twice.
+    pub fn members(
+        self,
+    ) -> Result<impl Iterator<Item = Result<(&'s str, Value<'s>), JsonError>>, JsonError> {
+        let members = self.0.map(Value::object).transpose()?;
+        Ok(members.into_iter().flatten())
+    }
+
+    /// The value of one annotation.
     ///
     /// # Errors
     /// [`JsonError`] if the annotations are not an object with unique keys.
     pub fn find(self, key: &str) -> Result<Option<Value<'s>>, JsonError> {
         let mut found = None;
-        if let Some(annotations) = self.0 {
-            // All are read, so that a key that comes twice is noticed.
-            for member in annotations.object()? {
-                let (name, value) = member?;
-                if name == key {
-                    found = Some(value);
-                }
+        // All are read, so that a key that comes twice is noticed.
+        for member in self.members()? {
+            let (name, value) = member?;
+            if name == key {
+                found = Some(value);
             }
         }
         Ok(found)

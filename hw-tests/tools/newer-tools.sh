@@ -1,7 +1,7 @@
 #!/bin/bash
-# newer-tools.sh DEST [measure]: puts cosign2, cosign3 and oras into DEST/bin, or skopeo-newer, which
-# only the measurements use, from newer Debian suites, unpacked and not installed. What is there in
-# the right major version stays.
+# newer-tools.sh DEST [measure]: puts cosign2, cosign3, oras and notation into DEST/bin, or
+# skopeo-newer, which only the measurements use, from newer Debian suites, unpacked and not installed.
+# What is there in the right major version stays.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/apt-private.sh"
@@ -63,4 +63,5 @@ else
     need cosign2 cosign 2 trixie
     need cosign3 cosign 3 forky sid
     need oras oras 1 trixie forky sid
+    need notation notation 1 forky sid
 fi

@@ -15,7 +15,7 @@ use gybe_core::recipe::{
     FrameRecord, PAGE_LEN_MAX, PAGES_MAX, PackId, Part, Record, Stored, TABLE_LEN_MAX, Table,
 };
 use gybe_core::version::Version;
-use gybe_oci::{Layout, Platform};
+use gybe_oci::{Layout, Platform, Resolved};
 
 pub use error::BaseError;
 pub use pack::{BasePack, Group};
@@ -55,7 +55,14 @@ impl Base {
         tag: Option<&str>,
         platform: Option<&Platform>,
     ) -> Result<Self, BaseError> {
-        let resolved = layout.resolve(tag, platform)?;
+        Self::of(layout, &layout.resolve(tag, platform)?)
+    }
+
+    /// Opens the release that was found in `layout`.
+    ///
+    /// # Errors
+    /// As [`Base::open`].
+    pub fn of(layout: &Layout, resolved: &Resolved) -> Result<Self, BaseError> {
         let manifest = Manifest::parse(&resolved.manifest)
             .map_err(|cause| BaseError::Manifest { why: cause.to_string() })?;
         let config_len = manifest.config.len;
@@ -104,6 +111,23 @@ impl Base {
     /// [`BaseError::Numbers`]: none is left.
     pub fn next_pack(&self) -> Result<PackId, BaseError> {
         u16::try_from(self.next_pack).map(PackId).map_err(|_| BaseError::Numbers)
+    }
+
+    /// For each of its packs, whether a device needs it that runs one of `running`: whether it has a
+    /// chunk that one of them lacks. Without any, a device needs every pack that has a chunk.
+    #[must_use]
+    pub fn needed_packs(&self, running: &[&Self]) -> Vec<bool> {
+        let mut needed = vec![false; self.packs.len()];
+        for (digest, stored) in &self.chunks {
+            let lacks = |base: &&Self| !base.chunks.contains_key(digest);
+            if (running.is_empty() || running.iter().any(lacks))
+                && let Some(needed) =
+                    self.pack(stored.pack).and_then(|(place, _)| needed.get_mut(place))
+            {
+                *needed = true;
+            }
+        }
+        needed
     }
 
     /// The pack numbered `id`, and its place in the release.

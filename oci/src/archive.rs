@@ -1,5 +1,7 @@
 //! A layout in an uncompressed tar file: one pass over the headers, then blobs are read in place.
 
+mod write;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
@@ -12,6 +14,8 @@ use gybe_core::digest::Digest;
 use crate::tar::{
     BLOCK_LEN, BLOCK_LEN_U64, EXTENDED_LEN_MAX, Header, HeaderError, PaxError, Records, padding,
 };
+
+pub use write::ArchiveWriter;
 
 /// Most members of an archive.
 pub(crate) const MEMBERS_MAX: usize = 16_384;
@@ -33,7 +37,10 @@ pub(crate) struct Archive {
 
 impl Archive {
     pub(crate) fn open(path: &Path) -> Result<Self, ArchiveError> {
-        let mut file = File::open(path)?;
+        Self::of(File::open(path)?)
+    }
+
+    pub(crate) fn of(mut file: File) -> Result<Self, ArchiveError> {
         let len = file.seek(SeekFrom::End(0))?;
         let mut archive =
             Self { file: file.into(), files: BTreeMap::new(), blobs: BTreeMap::new() };

@@ -24,6 +24,8 @@ enum Place {
     File { file: Arc<File>, from: u64 },
     /// Asked for when it is read.
     Registry(Repository),
+    /// It is not there.
+    Nowhere,
 }
 
 impl Blob {
@@ -44,6 +46,12 @@ impl Blob {
     /// What a registry should have, as somebody else says.
     pub(crate) const fn in_registry(repository: Repository, len: u64, digest: Digest) -> Self {
         Self { place: Place::Registry(repository), len, digest }
+    }
+
+    /// A blob that is not there, of which nothing should be needed: reading it is an error.
+    #[must_use]
+    pub const fn absent(digest: Digest, len: u64) -> Self {
+        Self { place: Place::Nowhere, len, digest }
     }
 
     /// Its length in bytes: as found where it is stored, or as it is announced for a registry.
@@ -74,7 +82,7 @@ impl Blob {
         match &self.place {
             // `at` is within `len`, and `from + len` is within the file.
             Place::File { file, from } => file.read_exact_at(buffer, from.saturating_add(at)),
-            Place::Registry(_) => {
+            Place::Registry(_) | Place::Nowhere => {
                 let mut reader = self.reader();
                 reader.seek(at..end);
                 reader.read_exact(buffer)
@@ -90,6 +98,7 @@ impl Blob {
             Place::Registry(repository) => {
                 From::Registry(Box::new(Body::new(repository, self.digest, self.len)))
             }
+            Place::Nowhere => From::Nowhere,
         };
         BlobReader { from, end: self.len, len: self.len }
     }
@@ -107,6 +116,7 @@ pub struct BlobReader {
 enum From {
     File { file: Arc<File>, from: u64, at: u64 },
     Registry(Box<Body>),
+    Nowhere,
 }
 
 impl BlobReader {
@@ -117,6 +127,7 @@ impl BlobReader {
         match &mut self.from {
             From::File { at, .. } => *at = part.start,
             From::Registry(body) => body.seek(part),
+            From::Nowhere => {}
         }
     }
 
@@ -128,6 +139,7 @@ impl BlobReader {
         match &mut self.from {
             From::File { at, .. } => *at = to,
             From::Registry(body) => body.skip_to(to).map_err(io::Error::other)?,
+            From::Nowhere => {}
         }
         Ok(())
     }
@@ -137,6 +149,7 @@ impl Read for BlobReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (file, from, at) = match &mut self.from {
             From::Registry(body) => return body.read(buffer).map_err(io::Error::other),
+            From::Nowhere => return Err(io::ErrorKind::NotFound.into()),
             From::File { file, from, at } => (file, from, at),
         };
         let left = usize::try_from(self.end.saturating_sub(*at)).unwrap_or(usize::MAX);

@@ -1,6 +1,8 @@
 //! Reading a layout: its index, and blobs by digest.
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use gybe_core::digest::{Digest, Hasher};
@@ -8,7 +10,7 @@ use serde::Deserialize;
 
 use crate::archive::{Archive, ArchiveError};
 use crate::blob::Blob;
-use crate::directory::Directory;
+use crate::directory::{Directory, Entry};
 use crate::manifest::{INDEX_LEN_MAX, Index, Platform};
 use crate::reference::{LayoutReference, Transport};
 
@@ -50,7 +52,30 @@ impl Layout {
                 Archive::open(&reference.path).map(Place::Archive).map_err(Problem::Archive)
             }
         };
+        Self::at(place.map_err(at)?, name)
+    }
+
+    /// Opens the layout that lies under `entry` in an open folder of a stranger: a folder, or a tar
+    /// file. No link is followed. Messages call it `name`.
+    ///
+    /// # Errors
+    /// As [`Layout::open`].
+    pub fn open_in(folder: BorrowedFd<'_>, entry: &OsStr, name: &str) -> Result<Self, LayoutError> {
+        let name = name.to_owned();
+        let at = |problem| LayoutError { layout: name.clone(), problem };
+        let place = match Entry::open(folder, entry) {
+            Err(cause) => Err(Problem::Open { cause }),
+            Ok(Entry::Folder(folder)) => Ok(Place::Directory(Directory::of(folder))),
+            Ok(Entry::File(file)) => {
+                Archive::of(file).map(Place::Archive).map_err(Problem::Archive)
+            }
+        };
         let place = place.map_err(at)?;
+        Self::at(place, name)
+    }
+
+    fn at(place: Place, name: String) -> Result<Self, LayoutError> {
+        let at = |problem| LayoutError { layout: name.clone(), problem };
         check_version(&place).map_err(at)?;
         let index = place.file("index.json", INDEX_LEN_MAX).map_err(at)?;
         let index = Index::parse(&index)
@@ -76,6 +101,12 @@ impl Layout {
     /// There is no such blob, or it is not a regular file.
     pub fn blob(&self, digest: &Digest) -> Result<Blob, LayoutError> {
         self.place.blob(digest).map_err(|problem| self.error(problem))
+    }
+
+    /// Whether there is no such blob: not one that cannot be read.
+    #[must_use]
+    pub fn lacks(&self, digest: &Digest) -> bool {
+        matches!(self.blob(digest), Err(LayoutError { problem: Problem::NoBlob { .. }, .. }))
     }
 
     /// Opens a blob and compares its length with what a descriptor says.
@@ -268,6 +299,14 @@ pub enum Problem {
         len: u64,
         /// The limit.
         limit: u64,
+    },
+    /// There is more of something than is looked at.
+    #[error("there are more {what} than {limit}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
     },
     /// A blob has another length than its descriptor says.
     #[error("{digest} is {found} bytes, its descriptor says {expected}")]

@@ -18,9 +18,11 @@ mod registry;
 mod resolve;
 mod signatures;
 mod source;
+mod statement;
 pub mod tar;
 mod writer;
 
+pub use archive::ArchiveWriter;
 pub use blob::{Blob, BlobReader};
 pub use document::Document;
 pub use layout::{Layout, LayoutError, Problem};
@@ -33,9 +35,10 @@ pub use package::{Package, Refusal};
 pub use reference::{LayoutReference, Reference, ReferenceError, RegistryReference, Transport};
 pub use registry::{
     Access, Answer, Ask, ConfigurationError, CredentialsError, Limits, Parts, RegistryError,
-    Repository, Scope, Target, Traffic,
+    Repository, Scope, Target, Traffic, post_json,
 };
-pub use resolve::Resolved;
+pub use resolve::{IMAGES_MAX, Listed, Resolved};
 pub use signatures::{Candidate, SIGNATURE_CANDIDATES_MAX, SIGNATURE_MANIFEST_LEN_MAX};
 pub use source::{Reach, Source, SourceError, Sources};
+pub use statement::{Statement, StatementError, Unreadable};
 pub use writer::{BlobWriter, LayoutWriter};

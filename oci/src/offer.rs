@@ -69,6 +69,17 @@ impl Sources {
         let opened = self.open(&reference)?;
         let platform = architecture.map(Platform::linux);
         let found = resolve(&opened, &reference, platform.as_ref())?;
+        Offer::of(opened, found, source)
+    }
+}
+
+impl Offer {
+    /// Reads what is needed to decide about the release that was found in `opened`; messages call it
+    /// `source`.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no release.
+    pub fn of(opened: Source, found: Resolved, source: &str) -> Result<Self, OfferError> {
         let config = release_config(source, &opened, &found)?;
         let digest = found.descriptor.digest;
         let limit = u64::try_from(CONFIG_LEN_MAX).unwrap_or(u64::MAX);

@@ -2,9 +2,10 @@
 
 use gybe_core::digest::Digest;
 use gybe_core::release::{Release, ReleaseError};
-use gybe_core::trust::{ChainError, Policy, SCRATCH_LEN, Verifier};
+use gybe_core::trust::{ChainError, Policy, Refused, SCRATCH_LEN, Verifier};
 
 use crate::document::Document;
+use crate::statement::{Statement, StatementError};
 
 /// The bytes of a release that decide whether it is believed. Until then they are a stranger's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +37,26 @@ impl Package {
             }
         }
         let manifest = verifier.finish(&self.manifest);
-        let manifest = manifest.map_err(|cause| Refusal::Policy { why: cause.to_string() })?;
+        let manifest = manifest.map_err(Refusal::of)?;
         Ok(Release::open(manifest, &self.config)?)
+    }
+
+    /// What every signature that counts says about the release, in the order in which they were found:
+    /// one that stands in both wire formats says it twice.
+    ///
+    /// # Errors
+    /// [`Refusal`], when the release does not pass, or when what one of them says cannot be read.
+    pub fn statements(&self, policy: &Policy<'_>) -> Result<Vec<Statement>, Refusal> {
+        self.open(policy)?;
+        let mut verifier = self.verifier(policy, self.index.as_deref())?;
+        let mut scratch = vec![0; SCRATCH_LEN];
+        let mut statements = Vec::new();
+        for document in &self.documents {
+            if let Ok(accepted) = verifier.offer(document.candidate(), &mut scratch) {
+                statements.push(Statement::read(accepted.key.name(), accepted.annotations)?);
+            }
+        }
+        Ok(statements)
     }
 
     /// Lets go of what does not help the release to pass, so that strangers' documents take no room
@@ -80,6 +99,12 @@ impl Package {
 /// Why a release is not believed, or not meant for this device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// Too few of the trusted keys signed it.
+    #[error("{why}")]
+    Unsigned {
+        /// What the verifier says.
+        why: String,
+    },
     /// The signatures or the rules say no.
     #[error("{why}")]
     Policy {
@@ -87,10 +112,24 @@ pub enum Refusal {
         /// signatures that it looked at.
         why: String,
     },
+    /// A signature counts, but it is not known under which conditions.
+    #[error(transparent)]
+    Statement(#[from] StatementError),
     /// The index does not lead to the manifest.
     #[error(transparent)]
     Chain(#[from] ChainError),
     /// The release asks for something that we do not have, or contradicts itself.
     #[error(transparent)]
     Release(#[from] ReleaseError),
+}
+
+impl Refusal {
+    /// Whoever signs may sign again; what else is refused stays so.
+    fn of(cause: Refused<'_>) -> Self {
+        let why = cause.to_string();
+        match cause {
+            Refused::Signatures { .. } => Self::Unsigned { why },
+            _ => Self::Policy { why },
+        }
+    }
 }

@@ -1,13 +1,23 @@
 //! From a tag and a machine to the one manifest that is meant.
 
+use std::collections::BTreeSet;
+
 use gybe_core::digest::Digest;
 
 use crate::layout::{Layout, LayoutError, Problem};
-use crate::manifest::{Descriptor, INDEX_LEN_MAX, Index, MANIFEST_LEN_MAX, Manifest, Platform};
+use crate::manifest::{
+    DESCRIPTORS_MAX, Descriptor, INDEX_LEN_MAX, Index, MANIFEST_LEN_MAX, Manifest, Platform,
+};
 use crate::signatures::{SIGNATURE_MANIFEST_LEN_MAX, is_signature};
 
 /// How many indexes may lie in each other below `index.json`.
 pub(crate) const DEPTH_MAX: usize = 4;
+
+/// Most images that are listed of one layout.
+pub const IMAGES_MAX: usize = 64;
+
+/// Most different entries that are looked at for that.
+const SEEN_MAX: usize = 256;
 
 /// Most tags or machines that a message lists.
 const LISTED_MAX: usize = 16;
@@ -24,6 +34,15 @@ pub struct Resolved {
     pub indexes: Vec<Digest>,
     /// The bytes of the last of these.
     pub index: Option<Vec<u8>>,
+}
+
+/// An image that an index lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its descriptor, in the innermost index.
+    pub descriptor: Descriptor,
+    /// The nested indexes that led to it, outermost first.
+    pub indexes: Vec<Digest>,
 }
 
 impl Layout {
@@ -65,6 +84,70 @@ impl Layout {
             found = self.images(&parsed.manifests);
             index = Some(text);
         }
+    }
+
+    /// Every image that has `tag`, or every one there is, for whatever machine, in the order of the
+    /// indexes; none of them is read. What builders list as one for an unknown machine is none.
+    ///
+    /// # Errors
+    /// Nothing has the tag, there are more than [`IMAGES_MAX`], or an index that leads there is
+    /// damaged or beyond its limit.
+    pub fn listed(&self, tag: Option<&str>) -> Result<Vec<Listed>, LayoutError> {
+        let entries = &self.index().manifests;
+        let entries = match tag {
+            Some(tag) => self.tagged(entries, tag)?,
+            None => self.images(entries),
+        };
+        let too_many = |what, limit| Err(self.error(Problem::TooMany { what, limit }));
+        let mut found: Vec<Listed> = Vec::new();
+        let mut seen = BTreeSet::new();
+        // What is still to be looked at, the next one last.
+        let at_top = |descriptor| Listed { descriptor, indexes: Vec::new() };
+        let mut left: Vec<_> = entries.into_iter().rev().map(at_top).collect();
+        while let Some(next) = left.pop() {
+            let Listed { descriptor, indexes } = &next;
+            let digest = descriptor.digest;
+            let known = descriptor.platform.as_ref().is_none_or(|it| it.architecture != "unknown");
+            if !known || !seen.insert(digest) {
+                continue;
+            }
+            if seen.len() > SEEN_MAX || left.len() > DESCRIPTORS_MAX {
+                return too_many("entries", SEEN_MAX);
+            }
+            if descriptor.is_manifest() {
+                if found.len() >= IMAGES_MAX {
+                    return too_many("images", IMAGES_MAX);
+                }
+                found.push(next);
+            } else if descriptor.is_index() {
+                if indexes.len() >= DEPTH_MAX {
+                    return Err(self.error(Problem::Depth { digest, limit: DEPTH_MAX }));
+                }
+                let index = Index::parse(&self.read_blob(&digest, INDEX_LEN_MAX)?);
+                let index = index.map_err(|cause| {
+                    self.error(Problem::Json { what: digest.to_string(), cause })
+                })?;
+                let path: Vec<_> = indexes.iter().copied().chain([digest]).collect();
+                let inner = self.images(&index.manifests).into_iter().rev();
+                left.extend(inner.map(|it| Listed { descriptor: it, indexes: path.clone() }));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads the manifest of an image that is listed.
+    ///
+    /// # Errors
+    /// It is missing, damaged, of another length than its descriptor says, or beyond its limit.
+    pub fn read_listed(&self, listed: Listed) -> Result<Resolved, LayoutError> {
+        let Listed { descriptor, indexes } = listed;
+        self.blob_of_len(&descriptor.digest, descriptor.size)?;
+        let manifest = self.read_blob(&descriptor.digest, MANIFEST_LEN_MAX)?;
+        let index = match indexes.last() {
+            Some(index) => Some(self.read_blob(index, INDEX_LEN_MAX)?),
+            None => None,
+        };
+        Ok(Resolved { descriptor, manifest, indexes, index })
     }
 
     /// Reads the manifest of a resolved image.

@@ -91,6 +91,15 @@ impl Source {
         })
     }
 
+    /// Whether it is certain that there is no such blob. A registry is not asked.
+    #[must_use]
+    pub fn lacks(&self, digest: &Digest) -> bool {
+        match self {
+            Self::Layout(layout) => layout.lacks(digest),
+            Self::Registry(_) => false,
+        }
+    }
+
     /// All bytes of a blob of at most `limit` bytes, whose digest is right.
     ///
     /// # Errors

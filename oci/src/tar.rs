@@ -5,9 +5,11 @@
 
 mod header;
 mod pax;
+mod write;
 
 pub use header::{Header, HeaderError, NumberField};
 pub use pax::{PaxError, Records};
+pub use write::{Kind, NAME_LEN_MAX, header};
 
 /// Length of a header, and what contents are padded to, in bytes.
 pub const BLOCK_LEN: usize = 512;

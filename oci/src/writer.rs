@@ -1,7 +1,7 @@
 //! Writing a layout in a directory: blobs under their digest, then the index that names them.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use gybe_core::digest::{Digest, Hasher};
@@ -126,16 +126,35 @@ impl LayoutWriter {
     /// # Errors
     /// The blob is missing or damaged there, or the system refuses here.
     pub fn copy_blob(&self, from: &Layout, digest: &Digest, len: u64) -> Result<(), LayoutError> {
-        if self.layout.blob_of_len(digest, len).is_ok() {
+        if self.has(digest, len) {
             return Ok(());
         }
         let mut source = from.blob_of_len(digest, len)?.reader();
+        match self.take_blob(digest, &mut source) {
+            Err(LayoutError { problem: problem @ Problem::Digest { .. }, .. }) => {
+                Err(from.error(problem))
+            }
+            other => other,
+        }
+    }
+
+    /// Whether there is a blob with this digest and length.
+    #[must_use]
+    pub fn has(&self, digest: &Digest, len: u64) -> bool {
+        self.layout.blob_of_len(digest, len).is_ok()
+    }
+
+    /// Writes the blob with this digest, which `from` gives.
+    ///
+    /// # Errors
+    /// `from` cannot be read, or gives other bytes; or the system refuses.
+    pub fn take_blob(&self, digest: &Digest, from: &mut dyn Read) -> Result<(), LayoutError> {
         let mut blob = self.blob()?;
-        io::copy(&mut source, &mut blob)
+        io::copy(from, &mut blob)
             .map_err(|cause| self.failed(&self.blobs.join(digest.hex().to_string()), cause))?;
         let found = blob.hasher.clone().finish();
         if found != *digest {
-            return Err(from.error(Problem::Digest { digest: *digest, found }));
+            return Err(self.layout.error(Problem::Digest { digest: *digest, found }));
         }
         blob.finish().map(|_| ())
     }

@@ -24,6 +24,8 @@ pub enum Verb {
     Seal(Box<Seal>),
     /// Sign a release, or any image, as cosign does in both of its formats
     Sign(Sign),
+    /// Put signed releases into one folder or tar file, as for a stick: what devices need, no more
+    Bundle(Bundle),
     /// Make a disk image for the factory out of a signed release
     Disk(Box<Disk>),
 }
@@ -120,6 +122,28 @@ pub struct Sign {
     /// What to sign with.
     #[command(flatten)]
     pub signing: Signing,
+    /// Report as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `gybe-publish bundle`
+#[derive(Args, Debug)]
+pub struct Bundle {
+    /// The signed releases: oci:DIR[:tag] or oci-archive:FILE[:tag], of which all architectures are
+    /// taken
+    #[arg(value_name = "SOURCE", required = true)]
+    pub sources: Vec<LayoutReference>,
+    /// Where they go: oci:DIR[:tag] or oci-archive:FILE[:tag]; with a tag they get that one
+    #[arg(long, value_name = "SOURCE")]
+    pub output: LayoutReference,
+    /// Leave out what devices do not need that run this release; may come several times, and then
+    /// what all of them need is there
+    #[arg(long = "base", value_name = "SOURCE")]
+    pub bases: Vec<LayoutReference>,
+    /// Take only this architecture; may come several times
+    #[arg(long = "arch", value_name = "A")]
+    pub architectures: Vec<String>,
     /// Report as JSON on stdout
     #[arg(long)]
     pub json: bool,

@@ -1,5 +1,6 @@
 //! Seals and signs releases on the build host, and makes disks of them: what `gybe-publish` is made of.
 
+pub mod bundle;
 pub mod cli;
 pub mod disk;
 pub mod epoch;
@@ -20,6 +21,7 @@ pub fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
     match &cli.verb {
         Verb::Seal(arguments) => seal::run(arguments)?,
         Verb::Sign(arguments) => sign::run(arguments)?,
+        Verb::Bundle(arguments) => bundle::run(arguments)?,
         Verb::Disk(arguments) => disk::run(arguments)?,
     }
     Ok(())

@@ -129,6 +129,18 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Whether `key` is `true`.
+    pub fn boolean(&self, key: &str) -> Result<Option<bool>, DocumentError> {
+        let Some(value) = self.table.get(key) else { return Ok(None) };
+        match value.get_ref() {
+            DeValue::Boolean(value) => Ok(Some(*value)),
+            other => {
+                let line = self.place.line(value.span().start);
+                Err(self.type_error(key, line, "true or false", other))
+            }
+        }
+    }
+
     /// The texts of `key`, an array.
     pub fn texts(&self, key: &str) -> Result<Option<Vec<Keyed<String>>>, DocumentError> {
         let Some(value) = self.table.get(key) else { return Ok(None) };
@@ -144,6 +156,20 @@ impl<'a> Section<'a> {
             }
         };
         array.iter().map(text).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// What the word of `key` stands for in `choices`; another word is a `problem`.
+    pub fn choice<T: Copy>(
+        &self,
+        key: &str,
+        choices: &[(&str, T)],
+        problem: &'static str,
+    ) -> Result<Option<T>, DocumentError> {
+        let Some(text) = self.text(key)? else { return Ok(None) };
+        match choices.iter().find(|(word, _)| *word == text.value) {
+            Some((_, choice)) => Ok(Some(*choice)),
+            None => Err(self.value_error(key, text.line, problem)),
+        }
     }
 
     /// The absolute path of `key`.

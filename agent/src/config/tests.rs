@@ -300,3 +300,26 @@ fn registries_are_reached_as_both_files_say() {
         assert!(found.contains(expected), "{found}\n has no\n{expected}");
     }
 }
+
+#[test]
+fn how_releases_are_pulled_may_be_said_in_etc_key_by_key() {
+    use crate::config::pull::{Download, INTERVAL_S_DEFAULT, RebootPolicy};
+    let image = format!(
+        "{IMAGE}[pull]\nreboot = \"now\"\nwindows = [\"02:00-04:00\"]\nbudget_bytes = 500_000_000\n\
+         [report]\nurl = \"https://fleet.example/gybe\"\n"
+    );
+    let local =
+        "[pull]\nreboot = \"window\"\nchannel = \"beta\"\n[metrics]\nfile = \"/run/x.prom\"\n";
+    let config = load(&image, Some(local)).unwrap();
+    assert_eq!(config.pull.reboot, RebootPolicy::Window);
+    assert_eq!(config.pull.download, Download::Any);
+    assert_eq!(config.pull.interval_s, INTERVAL_S_DEFAULT);
+    assert_eq!(config.pull.budget_bytes, Some(500_000_000));
+    assert_eq!(config.pull.channel.as_deref(), Some("beta"));
+    assert!(!config.pull.windows.is_empty());
+    assert_eq!(config.telling.url.as_deref(), Some("https://fleet.example/gybe"));
+    assert_eq!(config.telling.metrics.as_deref(), Some(Path::new("/run/x.prom")));
+    // An empty list takes the image's windows away.
+    let config = load(&image, Some("[pull]\nwindows = []\n")).unwrap();
+    assert!(config.pull.windows.is_empty());
+}

@@ -42,6 +42,12 @@ pub enum InstallError {
         /// How many may be.
         left: u64,
     },
+    /// The source lacks a pack that this device needs. Nothing was written.
+    #[error("{digest} is missing, and this device needs it")]
+    AbsentPack {
+        /// The pack.
+        digest: Digest,
+    },
     /// The boot environment is in the way, or the slot's state is.
     #[error("{why}")]
     Begin {

@@ -13,7 +13,7 @@ use gybe_core::chunk::Checked;
 use gybe_core::digest::Digest;
 use gybe_core::install::Install;
 use gybe_core::recipe::{Codec, FrameHeader, PackId, RecipeError, WINDOW_LEN_MAX};
-use gybe_oci::{Blob, BlobReader};
+use gybe_oci::{Blob, BlobReader, Reach};
 use zstd::bulk::Decompressor;
 
 use super::intake::Intake;
@@ -26,11 +26,16 @@ use crate::device::partition::Partition;
 /// How many frames may wait to be decoded: at most 1 MiB each. Decoded ones wait for nothing.
 const QUEUE: usize = 1;
 
-/// Finds every pack of the release: one that is missing or of another length is better known
-/// before the slot is cleared.
+/// Finds every pack of the release: one of another length is better known before the slot is
+/// cleared. A bundle may lack packs; that none of them is needed here was asked before.
 pub(super) fn packs(job: &Job<'_>) -> Result<Vec<Blob>, InstallError> {
     let packs = job.release.manifest().packs.iter();
-    let blobs = packs.map(|pack| job.source.blob_of_len(&pack.digest, pack.len));
+    let blobs = packs.map(|pack| {
+        if job.source.lacks(&pack.digest) {
+            return Ok(Blob::absent(pack.digest, pack.len));
+        }
+        job.source.blob_of_len(&pack.digest, pack.len)
+    });
     Ok(blobs.collect::<Result<_, _>>()?)
 }
 
@@ -68,7 +73,9 @@ pub(super) fn run(
             scope.spawn(move || decode(&authenticated, &to_writer, &spent_bytes, &free_blocks));
         let slot = Mutex::new(Slot { install, tally, progress });
         let intake = Intake::new(decoded);
-        let writers = Cores::of_this_machine().at_most(WRITERS_MAX);
+        // One keeps up with a network, and takes a MiB less than two.
+        let writers_max = if reach == Reach::Any { WRITERS_MAX } else { 1 };
+        let writers = Cores::of_this_machine().at_most(writers_max);
         let written = writers.all(|| write(&intake, &spent_blocks, &slot, packs));
         let decoder = decoder.join().unwrap_or(Err(InstallError::ThreadEnded));
         let reader = reader.join().unwrap_or(Err(InstallError::ThreadEnded));

@@ -70,6 +70,10 @@ pub fn plan(job: &Job<'_>) -> Result<Tally, InstallError> {
     tally.settle(job.source);
     let before = tally.requests;
     wanted::each(&mut recipe, config, &mut missing, job.source.reach(), |wanted| {
+        let pack = job.release.manifest().packs.get(wanted.pack);
+        if let Some(pack) = pack.filter(|pack| job.source.lacks(&pack.digest)) {
+            return Err(InstallError::AbsentPack { digest: pack.digest });
+        }
         tally.count(&wanted);
         Ok(())
     })?;
@@ -91,6 +95,19 @@ pub(super) fn refuse_beyond_budget(job: &Job<'_>) -> Result<(), InstallError> {
     let left = job.source.budget_left().unwrap_or(limit);
     if needed > left {
         return Err(InstallError::Budget { needed, left });
+    }
+    Ok(())
+}
+
+/// Refuses an install for which the source lacks something, before anything is written. Where it lacks
+/// nothing, nothing is looked at.
+///
+/// # Errors
+/// [`InstallError::AbsentPack`], or as [`plan`].
+pub(super) fn refuse_absent(job: &Job<'_>) -> Result<(), InstallError> {
+    let mut packs = job.release.manifest().packs.iter();
+    if packs.any(|pack| job.source.lacks(&pack.digest)) {
+        plan(job)?;
     }
     Ok(())
 }

@@ -14,6 +14,8 @@ pub type Progress<'a> = dyn Fn(Phase, u64, u64) + Sync + 'a;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
+    /// A stick is read before anything of it is used.
+    Verify,
     /// The recipe is brought to the slot.
     Recipe,
     /// What the slots have is found and copied.

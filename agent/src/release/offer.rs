@@ -26,9 +26,14 @@ impl Offer {
     /// # Errors
     /// The source cannot be read, or holds no release for this machine.
     pub fn open(sources: &Sources, reference: &str) -> Result<Self, OfferError> {
-        let gybe_oci::Offer { source, package, read } =
-            sources.offer(reference, Some(architecture()))?;
-        Ok(Self { source, package, reference: reference.to_owned(), read })
+        Ok(Self::of(sources.offer(reference, Some(architecture()))?, reference))
+    }
+
+    /// What was found, as it is to be called.
+    #[must_use]
+    pub fn of(offer: gybe_oci::Offer, reference: &str) -> Self {
+        let gybe_oci::Offer { source, package, read } = offer;
+        Self { source, package, reference: reference.to_owned(), read }
     }
 
     /// Opens the release, if `policy` lets it pass.
@@ -48,7 +53,11 @@ impl Offer {
     }
 
     fn refused(&self, cause: Refusal) -> Error {
-        Error::Refused { source_name: self.reference.clone(), cause }
+        let source_name = self.reference.clone();
+        if self.package.documents.is_empty() {
+            return Error::Unsigned { source_name, cause };
+        }
+        Error::Refused { source_name, cause }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::cli::{Exit, Report, Upgrade};
 use crate::error::Error;
 use crate::output;
 use crate::release::Offer;
+use crate::rollout;
 use crate::root::Root;
 use crate::session::Session;
 use crate::update::{self, Candidate, Decision, Failures};
@@ -21,6 +22,9 @@ struct Nothing {
 }
 
 pub(super) fn run(root: &Root, asked: &Upgrade) -> Result<Exit, Error> {
+    if asked.automatic.automatic {
+        return super::run::automatic(root, &asked.automatic);
+    }
     let failures = if asked.retry_failed { Failures::Retry } else { Failures::Respect };
     if asked.check {
         return check::run(root, asked.report, failures);
@@ -42,6 +46,10 @@ pub(super) fn run(root: &Root, asked: &Upgrade) -> Result<Exit, Error> {
             nothing(reference, why.to_string(), asked.report);
             return Ok(Exit::Done);
         }
+    }
+    if let Some(why) = rollout::why_not(&session, &offer) {
+        // A person may be ahead of a rollout, and should know it.
+        output::talk(format_args!("taken by hand, although {why}"));
     }
     let who = if asked.retry_failed { Asked::ByHand } else { Asked::Automatically };
     let arm = if asked.download_only { Arm::Later } else { Arm::Now };

@@ -53,6 +53,7 @@ const FOR_JUDGES: &[&str] = &[
     "podman",
     "procps",
     "python3",
+    "python3-prometheus-client",
     "qemu-system-arm",
     "qemu-system-x86",
     "qemu-user-static",
@@ -61,6 +62,7 @@ const FOR_JUDGES: &[&str] = &[
     "time",
     "u-boot-qemu",
     "u-boot-tools",
+    "udev",
     "xz-utils",
     "zstd",
 ];

@@ -7,6 +7,7 @@ mod device;
 mod image;
 mod parts;
 mod recipe;
+mod registry;
 mod rows;
 mod run;
 
@@ -18,6 +19,7 @@ pub(crate) use device::{Device, Snapshot, config};
 pub(crate) use image::{MODULES, Small, image, native};
 pub(crate) use parts::{Parts, hex};
 pub(crate) use recipe::{Digest, Release};
+pub(crate) use registry::{Registry, homeless};
 pub(crate) use rows::{Leaves, Row, annotate, configure, halve, judge, resign, row};
 pub(crate) use run::{Ended, run, succeed, tool};
 

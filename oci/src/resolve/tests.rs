@@ -183,3 +183,65 @@ fn a_manifest_that_was_changed_is_refused() {
 fn write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
 }
+
+#[test]
+fn every_image_is_listed_once_with_what_leads_to_it_and_none_is_read() {
+    let sample = Sample::new();
+    let [one, two, three] = ["1", "2", "3"].map(|name| sample.manifest(name, ""));
+    let unknown = on(&sample.manifest("4", ""), "unknown");
+    let inner = sample.index(&[on(&two, "arm64"), unknown, on(&one, "amd64")]);
+    let outer = sample.index(&[inner.clone(), on(&one, "amd64")]);
+    sample.list(&outer, Some("v1"));
+    sample.list(&three, Some("v2"));
+    let listed = |tag| {
+        let layout = Layout::open(&LayoutReference::directory(sample.root.path())).unwrap();
+        let all = layout.listed(tag).map_err(|error| error.problem.to_string())?;
+        Ok::<_, String>(
+            all.into_iter().map(|it| (it.descriptor.digest, it.indexes)).collect::<Vec<_>>(),
+        )
+    };
+    let path = vec![outer.digest, inner.digest];
+    let (both, alone) = ([(two.digest, path.clone()), (one.digest, path)], (three.digest, vec![]));
+    assert_eq!(listed(Some("v1")).unwrap(), both);
+    assert_eq!(listed(None).unwrap(), [&both[..], &[alone]].concat());
+    assert_eq!(listed(Some("v3")).unwrap_err(), "no image has the tag v3; there are v1, v2");
+    let blob = sample.root.path().join("blobs/sha256").join(one.digest.hex().to_string());
+    std::fs::remove_file(blob).unwrap();
+    assert_eq!(listed(Some("v1")).unwrap().len(), 2);
+}
+
+#[test]
+fn there_is_a_limit_to_what_is_listed() {
+    let sample = Sample::new();
+    let images: Vec<_> =
+        (0..IMAGES_MAX + 1).map(|number| sample.manifest(&number.to_string(), "")).collect();
+    sample.list(&sample.index(&images), None);
+    let listed = || {
+        let layout = Layout::open(&LayoutReference::directory(sample.root.path())).unwrap();
+        layout.listed(None).map_err(|error| error.problem.to_string())
+    };
+    assert_eq!(listed().unwrap_err(), "there are more images than 64");
+    // Indexes that list each other's parts again and again do not take for ever.
+    let mut level: Vec<_> = images.iter().take(4).cloned().collect();
+    for depth in 0..4 {
+        level = (0..100_u32)
+            .map(|number| {
+                let mut entries = level.clone();
+                entries.push(Descriptor::new(
+                    "a/b",
+                    Digest::of(&[depth, u8::try_from(number).unwrap()]),
+                    0,
+                ));
+                sample.index(&entries)
+            })
+            .collect();
+    }
+    let sample_of = |entries: &[Descriptor]| {
+        let top = sample.index(entries);
+        sample.list(&top, Some("deep"));
+    };
+    sample_of(&level);
+    let layout = Layout::open(&LayoutReference::directory(sample.root.path())).unwrap();
+    let error = layout.listed(Some("deep")).unwrap_err().problem.to_string();
+    assert!(error.starts_with("there are more ") || error.contains("indexes deep"), "{error}");
+}
