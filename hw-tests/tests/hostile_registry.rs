@@ -38,6 +38,10 @@ enum Spoils {
     Tokens,
     /// Packs come whole, and longer than they are.
     Packs,
+    /// Blobs come whole, whatever part was asked for.
+    Whole,
+    /// Blobs lie in a store at this port.
+    Store(u16),
 }
 
 const ALL: [Spoils; 8] = [
@@ -158,6 +162,13 @@ fn answer(
     if spoils == Spoils::Packs && blob.len() > 200_000 {
         return endless(stream, "200 OK");
     }
+    if let (Spoils::Store(port), "blobs") = (spoils, kind) {
+        let words = "elsewhere";
+        let head =
+            format!("Location: http://127.0.0.1:{port}{path}\r\nContent-Length: {}", words.len());
+        return stream.write_all(format!("HTTP/1.1 307 There\r\n{head}\r\n\r\n{words}").as_bytes());
+    }
+    let range = range.filter(|_| spoils != Spoils::Whole);
     let (from, to) = range.unwrap_or((0, blob.len()));
     let status = match range {
         Some(_) => format!("206 Part\r\nContent-Range: bytes {from}-{}/{}", to - 1, blob.len()),
@@ -166,6 +177,15 @@ fn answer(
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", to - from);
     stream.write_all(head.as_bytes())?;
     stream.write_all(&blob[from..to])
+}
+
+/// Lets a device reach a registry without TLS.
+fn admit(device: &Device<'_>, port: u16) {
+    // Hardly any waiting: what is tried again is as bad.
+    let config = bench::config() + "[registry]\ntries = 2\nstall_s = 20\noverall_s = 60\n";
+    device.write("usr/lib/gybe/config.toml", &config);
+    let insecure = format!("[[registry]]\nlocation = \"127.0.0.1:{port}\"\ninsecure = true\n");
+    device.write("etc/containers/registries.conf", &insecure);
 }
 
 /// Installs and gives the most memory that this took.
@@ -191,11 +211,7 @@ fn hostile_registries_end_in_order_and_in_bounded_memory() {
     for spoils in ALL {
         let port = serve(bench.path("two"), spoils);
         let tried = device.copy("tried");
-        // Hardly any waiting: what is tried again is as bad.
-        let config = bench::config() + "[registry]\ntries = 2\nstall_s = 20\noverall_s = 60\n";
-        tried.write("usr/lib/gybe/config.toml", &config);
-        let insecure = format!("[[registry]]\nlocation = \"127.0.0.1:{port}\"\ninsecure = true\n");
-        tried.write("etc/containers/registries.conf", &insecure);
+        admit(&tried, port);
         let before = tried.snapshot();
         let (ended, memory) = measured(&tried, &format!("docker://127.0.0.1:{port}/a/b:release"));
         eprintln!("{spoils:?}: {} with {} KiB: {}", ended.code, memory >> 10, ended.stderr.trim());
@@ -216,4 +232,37 @@ fn hostile_registries_end_in_order_and_in_bounded_memory() {
         }
         tried.remove();
     }
+}
+
+#[test]
+fn a_plan_knows_registries_that_give_no_parts_and_those_that_lead_to_a_store() {
+    let bench = Bench::new("odd-registry");
+    for (name, number) in [("one", 1), ("two", 2)] {
+        let image = Small::new(number).make(&bench, &format!("image-{name}"));
+        bench.seal(&image, name, number);
+    }
+    let device = Device::with(&bench, "device", &bench.source("one"));
+    let store = serve(bench.path("two"), Spoils::Nothing);
+    let costs = [Spoils::Nothing, Spoils::Whole, Spoils::Store(store)].map(|spoils| {
+        let port = serve(bench.path("two"), spoils);
+        let tried = device.copy("tried");
+        admit(&tried, port);
+        let source = format!("docker://127.0.0.1:{port}/a/b:release");
+        let [plan, done] = ["plan", "install"].map(|verb| {
+            let mut gybe = tried.command(&[verb, &source, "--json"]);
+            run(gybe.env("NO_PROXY", "127.0.0.1")).done().json()["cost"].clone()
+        });
+        tried.gybe(&["verify", "--slots"]).done();
+        tried.remove();
+        let of = |cost: &Value, name: &str| cost[name].as_u64().unwrap();
+        assert_eq!(of(&plan, "requests"), of(&done, "requests"), "{spoils:?}: {plan}\n{done}");
+        let (planned, fetched) = (of(&plan, "fetched_bytes"), of(&done, "fetched_bytes"));
+        // Of an answer that goes on, some more is on its way when enough has come.
+        let slack = if spoils == Spoils::Whole { 512 << 10 } else { 0 };
+        assert!((planned..=planned + slack).contains(&fetched), "{spoils:?}: {plan}\n{done}");
+        (fetched, of(&done, "requests"), of(&done, "wasted_bytes"))
+    });
+    let [(plain, requests, wasted), (whole, _, of_whole), (led, more_requests, of_led)] = costs;
+    assert!(whole > plain && of_whole > wasted, "{costs:?}");
+    assert!(more_requests > requests && led - plain == of_led - wasted, "{costs:?}");
 }

@@ -54,7 +54,9 @@ pub(super) fn run(
     }
     let (config, reach) = (job.release.config(), job.source.reach());
     thread::scope(|scope| {
-        let (to_decoder, authenticated) = sync_channel(QUEUE);
+        // A network fills the time that a decoder takes, a disk does not.
+        let queue = if reach == Reach::Any { QUEUE } else { 0 };
+        let (to_decoder, authenticated) = sync_channel(queue);
         let (to_writer, decoded) = sync_channel(0);
         // Buffers go back to where they came from: the number of them stays what it is.
         let (spent_bytes, free_bytes) = channel();
