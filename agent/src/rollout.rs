@@ -5,7 +5,7 @@
 //! force then, and it is said.
 
 use gybe_core::digest::Digest;
-use gybe_core::rollout::{Decision, Position, Statement, StatementError, decide};
+use gybe_core::rollout::{Decision, Member, Position, Statement, StatementError, decide};
 use gybe_core::trust::terms::Wish;
 use tracing::warn;
 
@@ -81,7 +81,8 @@ fn reached(
         Some(seed) => Position::new(seed.as_bytes(), release),
         None => Position::LAST,
     };
-    let go = match decide(&said.statement(), position, clock::synchronised(root)) {
+    let member = Member { channel: pull.channel.as_deref(), position };
+    let go = match decide(&said.statement(), &member, clock::synchronised(root)) {
         Decision::Go => Ok(()),
         other => Err(other.to_string()),
     };
@@ -89,8 +90,8 @@ fn reached(
 }
 
 /// The statement that counts among all that were signed.
-fn in_force(statements: &[gybe_oci::Statement]) -> Result<Statement, StatementError<'_>> {
-    let mut found: Option<Statement> = None;
+fn in_force(statements: &[gybe_oci::Statement]) -> Result<Statement<'_>, StatementError<'_>> {
+    let mut found: Option<Statement<'_>> = None;
     for signed in statements {
         let pairs = signed.annotations.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let statement = Statement::parse(pairs)?;

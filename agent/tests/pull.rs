@@ -111,7 +111,7 @@ fn a_rollout_is_changed_by_signing_again() {
     let one = Recipe::new("1.0.0", 1).seal();
     let two = Recipe::new("2.0.0", 2).changed(3).seal();
     let device = Device::with(&one);
-    follow(&device, &two.source(), "");
+    follow(&device, &two.source(), "channel = \"stable\"\n");
     let waits = |says: &[(&str, &str)], why: &str| {
         two.sign_again(says);
         let said = automatic(&device).done().stdout;
@@ -119,11 +119,14 @@ fn a_rollout_is_changed_by_signing_again() {
         assert_eq!(device.status()["next_boot"], "a");
         assert_eq!(pull(&device)["waiting"]["reason"], "rollout");
     };
-    waits(&[("dev.gybe.issued", "10"), ("dev.gybe.rollout", "0")], "the rollout is at 0 %");
+    let stable = ("dev.gybe.channel", "stable");
+    waits(&[], "the release is for no channel");
+    waits(&[("dev.gybe.channel", "beta")], "the release is for the channel \"beta\"");
+    waits(&[stable, ("dev.gybe.issued", "10"), ("dev.gybe.rollout", "0")], "the rollout is at 0 %");
     let paused = ("dev.gybe.paused", "true");
-    waits(&[("dev.gybe.issued", "20"), paused], "the rollout is paused");
+    waits(&[stable, ("dev.gybe.issued", "20"), paused], "the rollout is paused");
     // A source that withholds the newest statement: what was seen stays in force.
-    two.sign_again(&[("dev.gybe.issued", "10")]);
+    two.sign_again(&[stable, ("dev.gybe.issued", "10")]);
     let ended = automatic(&device).ended(0, "withholds a newer statement");
     assert!(ended.stdout.contains("the rollout is paused"), "{}", ended.stdout);
     let checked = device.gybe(&["check", "--json"]).done().json();
@@ -133,7 +136,7 @@ fn a_rollout_is_changed_by_signing_again() {
     );
     // By hand one may be ahead, and is told so.
     device.gybe(&["upgrade", "--download-only"]).ended(0, "taken by hand, although the rollout is");
-    two.sign_again(&[("dev.gybe.issued", "30"), ("dev.gybe.rollout", "100")]);
+    two.sign_again(&[stable, ("dev.gybe.issued", "30"), ("dev.gybe.rollout", "100")]);
     automatic(&device).ended(REBOOT, "");
 }
 

@@ -1,9 +1,9 @@
 //! Who takes a release, and when: a staged rollout that needs no server.
 //!
 //! Whoever signs a release may say with the signature how much of the fleet is to take it, from when
-//! on, and whether it is paused. Signing again says something else about the same release: the
-//! statement that was issued last is in force. A device finds out by itself whether it is among those
-//! that are meant, from a seed of its own, so that nobody has to know the fleet.
+//! on, whether it is paused, and for which channel it is. Signing again says something else about the
+//! same release: the statement that was issued last is in force. A device finds out by itself whether
+//! it is among those that are meant, from a seed of its own, so that nobody has to know the fleet.
 //!
 //! ```text
 //! 0 ─────────────▲──────────────────────── 2^64      SHA-256(seed, release): where this device stands
@@ -23,16 +23,20 @@ pub const PERCENT: &str = "dev.gybe.rollout";
 pub const START: &str = "dev.gybe.rollout-start";
 /// The annotation that stops everybody who has not begun.
 pub const PAUSED: &str = "dev.gybe.paused";
+/// The annotation that names the channel.
+pub const CHANNEL: &str = "dev.gybe.channel";
 
 /// All of a fleet.
 pub const PERCENT_MAX: u8 = 100;
+/// Longest name of a channel, in bytes.
+pub const CHANNEL_LEN_MAX: usize = 64;
 
 /// What separates the position of a device from other uses of its seed.
 const DOMAIN: &[u8] = b"gybe-rollout-v1\0";
 
 /// What one signature says about the rollout of what it is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Statement {
+pub struct Statement<'a> {
     /// Which of several is in force: the one with the highest number. 0 where it does not say.
     pub issued: u64,
     /// How much of the fleet takes the release, 0 to [`PERCENT_MAX`]. All of it where it does not say.
@@ -41,12 +45,14 @@ pub struct Statement {
     pub start: Option<u64>,
     /// Whether nobody begins any more.
     pub paused: bool,
+    /// For which channel it is.
+    pub channel: Option<&'a str>,
 }
 
 /// A signature that says nothing about a rollout.
-impl Default for Statement {
+impl Default for Statement<'_> {
     fn default() -> Self {
-        Self { issued: 0, percent: PERCENT_MAX, start: None, paused: false }
+        Self { issued: 0, percent: PERCENT_MAX, start: None, paused: false, channel: None }
     }
 }
 
@@ -63,12 +69,12 @@ pub struct StatementError<'a> {
     pub expected: &'static str,
 }
 
-impl Statement {
+impl<'a> Statement<'a> {
     /// Reads the annotations of one signature. Those that are not about a rollout are passed over.
     ///
     /// # Errors
     /// [`StatementError`] names the first that makes no sense.
-    pub fn parse<'a>(
+    pub fn parse(
         annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, StatementError<'a>> {
         let mut statement = Self::default();
@@ -93,6 +99,11 @@ impl Statement {
                         }
                     };
                 }
+                CHANNEL if value.is_empty() || value.len() > CHANNEL_LEN_MAX => {
+                    let expected = "a name of 1 to 64 bytes";
+                    return Err(StatementError { key: CHANNEL, value, expected });
+                }
+                CHANNEL => statement.channel = Some(value),
                 _ => {}
             }
         }
@@ -100,17 +111,19 @@ impl Statement {
     }
 
     /// Which of two statements about one release is in force: the one that was issued later. Of two
-    /// that were issued at once it is what both allow.
+    /// that were issued at once it is what both allow; for two channels that is nothing.
     #[must_use]
     pub fn or_later(self, other: Self) -> Self {
         if self.issued != other.issued {
             return if self.issued > other.issued { self } else { other };
         }
+        let contradict = matches!((self.channel, other.channel), (Some(a), Some(b)) if a != b);
         Self {
             issued: self.issued,
             percent: self.percent.min(other.percent),
             start: self.start.max(other.start),
-            paused: self.paused || other.paused,
+            paused: self.paused || other.paused || contradict,
+            channel: self.channel.or(other.channel),
         }
     }
 }
@@ -154,12 +167,29 @@ impl Position {
     }
 }
 
+/// What a device is, as far as it matters to a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member<'a> {
+    /// The channel that it follows, where it follows one.
+    pub channel: Option<&'a str>,
+    /// Where it stands.
+    pub position: Position,
+}
+
 /// Whether a device takes a release by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Decision {
+pub enum Decision<'a> {
     /// It does.
     #[error("the rollout has reached this device")]
     Go,
+    /// It is for other devices.
+    #[error("the release is for {}, this device follows {}", Channel(*found), Channel(*wanted))]
+    Channel {
+        /// The release's channel.
+        found: Option<&'a str>,
+        /// The device's.
+        wanted: Option<&'a str>,
+    },
     /// Nobody begins any more.
     #[error("the rollout is paused")]
     Paused,
@@ -179,11 +209,29 @@ pub enum Decision {
     },
 }
 
-/// Decides for the device at `position`, at the time `now` where one can be believed.
+/// A channel, or none, in words.
+struct Channel<'a>(Option<&'a str>);
+
+impl core::fmt::Display for Channel<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.0 {
+            Some(name) => write!(f, "the channel {name:?}"),
+            None => f.write_str("no channel"),
+        }
+    }
+}
+
+/// Decides for `member`, at the time `now` where one can be believed.
 #[must_use]
-pub fn decide(statement: &Statement, position: Position, now: Option<u64>) -> Decision {
-    let position = position.percent();
+pub fn decide<'a>(
+    statement: &Statement<'a>,
+    member: &Member<'a>,
+    now: Option<u64>,
+) -> Decision<'a> {
+    let (found, wanted) = (statement.channel, member.channel);
+    let position = member.position.percent();
     match (statement.start, now) {
+        _ if found != wanted => Decision::Channel { found, wanted },
         _ if statement.paused => Decision::Paused,
         (Some(start), Some(now)) if now < start => Decision::NotStarted { start },
         _ if position >= statement.percent => {

@@ -19,10 +19,10 @@ pub const BUDGET_PERIOD_S_DEFAULT: u32 = 30 * 86_400;
 pub const BUDGET_PERIOD_S_MIN: u32 = 3600;
 /// The longest: a year.
 pub const BUDGET_PERIOD_S_MAX: u32 = 366 * 86_400;
-/// Longest seed, in bytes.
-pub const SEED_LEN_MAX: usize = 64;
+/// Longest name of a channel, and longest seed, in bytes.
+pub const NAME_LEN_MAX: usize = gybe_core::rollout::CHANNEL_LEN_MAX;
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "interval_s",
     "delay_s",
     "windows",
@@ -31,6 +31,7 @@ const KEYS: [&str; 9] = [
     "clock",
     "budget_bytes",
     "budget_period_s",
+    "channel",
     "seed",
 ];
 
@@ -53,6 +54,8 @@ pub struct Pull {
     pub budget_bytes: Option<u64>,
     /// How long a period is, in seconds.
     pub budget_period_s: u32,
+    /// The channel that the device follows.
+    pub channel: Option<String>,
     /// What tells this device from all others, instead of its machine id.
     pub seed: Option<String>,
 }
@@ -97,6 +100,7 @@ pub(super) struct Layer {
     clock: Option<Clock>,
     budget_bytes: Option<u64>,
     budget_period_s: Option<u32>,
+    channel: Option<String>,
     seed: Option<String>,
 }
 
@@ -140,7 +144,8 @@ impl Layer {
                 BUDGET_PERIOD_S_MIN,
                 BUDGET_PERIOD_S_MAX,
             )?,
-            seed: seed(section)?,
+            channel: name(section, "channel")?,
+            seed: name(section, "seed")?,
         })
     }
 
@@ -155,6 +160,7 @@ impl Layer {
             clock: self.clock.or(base.clock),
             budget_bytes: self.budget_bytes.or(base.budget_bytes),
             budget_period_s: self.budget_period_s.or(base.budget_period_s),
+            channel: self.channel.or(base.channel),
             seed: self.seed.or(base.seed),
         }
     }
@@ -169,15 +175,16 @@ impl Layer {
             clock: self.clock.unwrap_or(Clock::Synchronised),
             budget_bytes: self.budget_bytes,
             budget_period_s: self.budget_period_s.unwrap_or(BUDGET_PERIOD_S_DEFAULT),
+            channel: self.channel,
             seed: self.seed,
         }
     }
 }
 
-fn seed(section: &Section<'_>) -> Result<Option<String>, DocumentError> {
-    match section.text("seed")? {
-        Some(text) if text.value.len() > SEED_LEN_MAX => {
-            Err(section.value_error("seed", text.line, "is longer than 64 bytes"))
+fn name(section: &Section<'_>, key: &str) -> Result<Option<String>, DocumentError> {
+    match section.text(key)? {
+        Some(text) if text.value.len() > NAME_LEN_MAX => {
+            Err(section.value_error(key, text.line, "is longer than 64 bytes"))
         }
         text => Ok(text.map(|text| text.value)),
     }

@@ -309,13 +309,13 @@ fn how_releases_are_pulled_may_be_said_in_etc_key_by_key() {
          [report]\nurl = \"https://fleet.example/gybe\"\n"
     );
     let local =
-        "[pull]\nreboot = \"window\"\nseed = \"till 7\"\n[metrics]\nfile = \"/run/x.prom\"\n";
+        "[pull]\nreboot = \"window\"\nchannel = \"beta\"\n[metrics]\nfile = \"/run/x.prom\"\n";
     let config = load(&image, Some(local)).unwrap();
     assert_eq!(config.pull.reboot, RebootPolicy::Window);
     assert_eq!(config.pull.download, Download::Any);
     assert_eq!(config.pull.interval_s, INTERVAL_S_DEFAULT);
     assert_eq!(config.pull.budget_bytes, Some(500_000_000));
-    assert_eq!(config.pull.seed.as_deref(), Some("till 7"));
+    assert_eq!(config.pull.channel.as_deref(), Some("beta"));
     assert!(!config.pull.windows.is_empty());
     assert_eq!(config.telling.url.as_deref(), Some("https://fleet.example/gybe"));
     assert_eq!(config.telling.metrics.as_deref(), Some(Path::new("/run/x.prom")));

@@ -88,24 +88,27 @@ pub struct Said {
     pub start: Option<u64>,
     /// Whether it is paused.
     pub paused: bool,
+    /// For which channel it is.
+    pub channel: Option<String>,
 }
 
 impl Said {
     /// What `statement` says about `release`.
     #[must_use]
-    pub fn new(release: DigestText, statement: &Statement) -> Self {
-        let Statement { issued, percent, start, paused } = *statement;
-        Self { release, issued, percent, start, paused }
+    pub fn new(release: DigestText, statement: &Statement<'_>) -> Self {
+        let Statement { issued, percent, start, paused, channel } = *statement;
+        Self { release, issued, percent, start, paused, channel: channel.map(str::to_owned) }
     }
 
     /// The statement.
     #[must_use]
-    pub const fn statement(&self) -> Statement {
+    pub fn statement(&self) -> Statement<'_> {
         Statement {
             issued: self.issued,
             percent: self.percent,
             start: self.start,
             paused: self.paused,
+            channel: self.channel.as_deref(),
         }
     }
 }
@@ -323,6 +326,7 @@ mod tests {
             percent: 100,
             start: Some(u64::MAX),
             paused: true,
+            channel: Some(long(64)),
         };
         let kept = Kept {
             trouble: Some(Trouble {

@@ -15,15 +15,15 @@ fn seeds() -> Vec<String> {
 }
 
 /// The numbers of the devices that take the release.
-fn takers(statement: &Statement, release: Digest, now: Option<u64>) -> BTreeSet<usize> {
+fn takers(statement: &Statement<'_>, release: Digest, now: Option<u64>) -> BTreeSet<usize> {
     let decides = |seed: &String| {
         let position = Position::new(seed.as_bytes(), release);
-        decide(statement, position, now) == Decision::Go
+        decide(statement, &Member { channel: None, position }, now) == Decision::Go
     };
     (0..).zip(&seeds()).filter(|(_, seed)| decides(seed)).map(|(number, _)| number).collect()
 }
 
-fn at(percent: u8) -> Statement {
+fn at(percent: u8) -> Statement<'static> {
     Statement { percent, issued: u64::from(percent), ..Statement::default() }
 }
 
@@ -87,6 +87,26 @@ fn a_start_is_waited_for_only_by_who_knows_the_time() {
 }
 
 #[test]
+fn channels_must_be_the_same() {
+    let position = Position(0);
+    let decide = |found, wanted| {
+        let statement = Statement { channel: found, ..Statement::default() };
+        decide(&statement, &Member { channel: wanted, position }, None)
+    };
+    assert_eq!(decide(None, None), Decision::Go);
+    assert_eq!(decide(Some("beta"), Some("beta")), Decision::Go);
+    for (found, wanted, words) in [
+        (Some("beta"), None, "the release is for the channel \"beta\", this device follows no"),
+        (None, Some("beta"), "the release is for no channel, this device follows the channel"),
+        (Some("beta"), Some("stable"), "the release is for the channel \"beta\", this device"),
+    ] {
+        let decision = decide(found, wanted);
+        assert_eq!(decision, Decision::Channel { found, wanted });
+        assert!(decision.to_string().starts_with(words), "{decision}");
+    }
+}
+
+#[test]
 fn the_statement_that_was_issued_last_is_in_force() {
     let all = Statement { issued: 7, ..Statement::default() };
     let paused = Statement { issued: 8, paused: true, ..Statement::default() };
@@ -99,6 +119,8 @@ fn the_statement_that_was_issued_last_is_in_force() {
     let other = Statement { issued: 9, start: Some(5), ..Statement::default() };
     let both = Statement { start: Some(5), ..some };
     assert_eq!((some.or_later(other), other.or_later(some)), (both, both));
+    let [a, b] = ["a", "b"].map(|name| Statement { channel: Some(name), ..Statement::default() });
+    assert!(a.or_later(b).paused);
 }
 
 #[test]
@@ -110,9 +132,15 @@ fn annotations_are_read_and_nonsense_is_named() {
         ("dev.gybe.rollout", "25"),
         ("dev.gybe.rollout-start", "1764190000"),
         ("dev.gybe.paused", "true"),
+        ("dev.gybe.channel", "beta"),
     ];
-    let expected =
-        Statement { issued: 1_764_180_000, percent: 25, start: Some(1_764_190_000), paused: true };
+    let expected = Statement {
+        issued: 1_764_180_000,
+        percent: 25,
+        start: Some(1_764_190_000),
+        paused: true,
+        channel: Some("beta"),
+    };
     assert_eq!(read(&pairs), Ok(expected));
     for (key, value, words) in [
         (ISSUED, "+1", "annotation dev.gybe.issued is \"+1\", which is not a whole number"),
@@ -122,6 +150,7 @@ fn annotations_are_read_and_nonsense_is_named() {
         (PERCENT, "10.5", "which is not a whole number"),
         (START, "tomorrow", "which is not a whole number"),
         (PAUSED, "yes", "which is not true or false"),
+        (CHANNEL, "", "which is not a name of 1 to 64 bytes"),
     ] {
         let error = read(&[(key, value)]).unwrap_err();
         let found = format!("{error}");

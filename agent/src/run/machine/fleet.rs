@@ -1,7 +1,7 @@
 //! A thousand devices over a week: a rollout that grows, is paused, and goes on.
 
 use gybe_core::digest::Digest;
-use gybe_core::rollout::{Decision, Position, Statement, decide};
+use gybe_core::rollout::{Decision, Member, Position, Statement, decide};
 
 use super::Action;
 use super::tests::{Device, nothing, pull, release};
@@ -11,7 +11,7 @@ const FLEET: u64 = 1000;
 const DAY_S: u64 = 86_400;
 
 /// What is signed, from that day on.
-fn signed(day: u64) -> Statement {
+fn signed(day: u64) -> Statement<'static> {
     let (percent, paused) = match day {
         0 => (1, false),
         1 => (10, false),
@@ -30,7 +30,10 @@ fn taken(number: u64) -> (Option<u64>, usize) {
     device.spread = u64::from_be_bytes(*seed.as_bytes().first_chunk().unwrap());
     // They were switched on through the day.
     device.uptime_s = device.spread % 3600;
-    let position = Position::new(seed.hex().to_string().as_bytes(), release().digest.0);
+    let member = Member {
+        channel: None,
+        position: Position::new(seed.hex().to_string().as_bytes(), release().digest.0),
+    };
     let (mut taken, mut looks) = (None, 0);
     while device.uptime_s < 6 * DAY_S {
         match device.decide() {
@@ -39,7 +42,7 @@ fn taken(number: u64) -> (Option<u64>, usize) {
             Action::Look { .. } => {
                 looks += 1;
                 let statement = signed(device.uptime_s / DAY_S);
-                let go = decide(&statement, position, None) == Decision::Go;
+                let go = decide(&statement, &member, None) == Decision::Go;
                 if go && taken.is_none() {
                     taken = Some(device.uptime_s);
                     device.ends(&Outcome::Armed(release()));

@@ -22,6 +22,7 @@ pub(super) fn pull() -> Pull {
         clock: Clock::Synchronised,
         budget_bytes: None,
         budget_period_s: BUDGET_PERIOD_S_DEFAULT,
+        channel: None,
         seed: None,
     }
 }
