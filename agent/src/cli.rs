@@ -7,6 +7,10 @@ use gybe_core::slot::Slot;
 
 use crate::root::Root;
 
+mod run;
+
+pub use run::{Automatic, Events, Look, Run};
+
 /// Installs signed operating system releases into the inactive slot, and falls back.
 #[derive(Debug, Parser)]
 #[command(name = "gybe", version, disable_help_subcommand = true)]
@@ -65,6 +69,8 @@ pub enum Verb {
     Upgrade(Upgrade),
     /// Track another reference, and install what it offers
     Switch(Switch),
+    /// Look at the tracked reference again and again, and take what is newer; for gybe.service
+    Run(Run),
     /// Say whether the tracked reference offers something newer: exit 0 if it does, 4 if not
     Check(Report),
     /// Install what a stick holds, as when it is plugged in: only forward, after reading all of it
@@ -248,6 +254,9 @@ pub struct Upgrade {
     /// Take a release that has failed on this device again
     #[arg(long)]
     pub retry_failed: bool,
+    /// Without anybody asking.
+    #[command(flatten)]
+    pub automatic: Automatic,
     /// Fetch at most N bytes from a registry; more, and nothing is written
     #[arg(long, value_name = "N")]
     pub max_bytes: Option<u64>,

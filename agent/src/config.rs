@@ -8,8 +8,10 @@ pub mod document;
 mod error;
 pub mod health;
 pub mod nearest;
+pub mod pull;
 pub mod registry;
 pub mod restrict;
+pub mod telling;
 pub mod usb;
 
 use std::path::{Path, PathBuf};
@@ -21,8 +23,10 @@ pub(crate) use document::{Document, read_small};
 pub use document::{DocumentError, FILE_LEN_MAX};
 pub use error::ConfigError;
 pub use health::Health;
+pub use pull::Pull;
 pub use registry::Registry;
 pub use restrict::Restrict;
+pub use telling::Telling;
 pub use usb::Usb;
 
 use crate::health::conf::Conf;
@@ -58,15 +62,18 @@ const IMAGE_ONLY: [&str; 10] = [
     "repository",
     "channels",
 ];
-const TOP: [&str; 9] = [
+const TOP: [&str; 12] = [
     "compatible",
     "reference",
-    "channel",
     "slot",
     "bootloader",
     "health",
     "restrict",
     "registry",
+    "pull",
+    "report",
+    "metrics",
+    "hooks",
     "usb",
 ];
 const SLOTS: [&str; 2] = ["a", "b"];
@@ -81,8 +88,6 @@ pub struct Config {
     pub compatible: String,
     /// Where releases come from, unless `switch` said otherwise.
     pub reference: Option<String>,
-    /// The channel that automatic updates follow.
-    pub channel: Option<String>,
     /// The partitions of slot A.
     pub a: SlotPaths,
     /// The partitions of slot B.
@@ -98,6 +103,10 @@ pub struct Config {
     pub restrict: Restrict,
     /// What is done with sticks.
     pub usb: Usb,
+    /// How releases are taken without anybody asking.
+    pub pull: Pull,
+    /// Who is told of what happens.
+    pub telling: Telling,
     /// How registries are reached.
     pub registry: Registry,
 }
@@ -201,7 +210,6 @@ pub enum Bootloader {
 struct Layer {
     compatible: Option<String>,
     reference: Option<String>,
-    channel: Option<String>,
     slots: [SlotLayer; 2],
     kind: Option<Kind>,
     places: Places,
@@ -209,6 +217,8 @@ struct Layer {
     health: health::Layer,
     restrict: Restrict,
     usb: usb::Layer,
+    pull: pull::Layer,
+    telling: telling::Layer,
     registry: Registry,
 }
 
@@ -257,7 +267,6 @@ impl Layer {
         let mut layer = Self {
             compatible: top.text("compatible")?.map(|text| text.value),
             reference: top.text("reference")?.map(|text| text.value),
-            channel: restrict::channel(top)?,
             restrict: Restrict::read(top)?,
             ..Self::default()
         };
@@ -291,6 +300,10 @@ impl Layer {
         if let Some(section) = top.section("usb")? {
             layer.usb = usb::Layer::read(&section)?;
         }
+        if let Some(section) = top.section("pull")? {
+            layer.pull = pull::Layer::read(&section)?;
+        }
+        layer.telling = telling::Layer::read(top)?;
         if let Some(section) = top.section("registry")? {
             layer.registry = Registry::read(&section)?;
         }
@@ -304,7 +317,6 @@ impl Layer {
         Self {
             compatible: self.compatible.or(base.compatible),
             reference: self.reference.or(base.reference),
-            channel: self.channel.or(base.channel),
             slots: [a.over(base_a), b.over(base_b)],
             kind: self.kind.or(base.kind),
             // One place replaces the other: `file` in /etc means that fw_env does not count.
@@ -313,6 +325,8 @@ impl Layer {
             health: self.health.over(base.health),
             restrict: self.restrict.and(base.restrict),
             usb: self.usb.over(base.usb),
+            pull: self.pull.over(base.pull),
+            telling: self.telling.over(base.telling),
             registry: self.registry.over(base.registry),
         }
     }
@@ -323,7 +337,6 @@ impl Layer {
         let config = Config {
             compatible: self.compatible.ok_or_else(|| unset("compatible"))?,
             reference: self.reference,
-            channel: self.channel,
             a: SlotPaths { root: a.root.ok_or_else(|| unset("slot.a.root"))?, boot: a.boot },
             b: SlotPaths { root: b.root.ok_or_else(|| unset("slot.b.root"))?, boot: b.boot },
             bootloader: match (self.kind.ok_or_else(|| unset("bootloader.kind"))?, self.places) {
@@ -344,6 +357,8 @@ impl Layer {
             health: self.health.finish(),
             restrict: self.restrict,
             usb: self.usb.finish(),
+            pull: self.pull.finish(),
+            telling: self.telling.finish(),
             registry: self.registry,
         };
         // A slot without it is another kind of slot than one with it.

@@ -6,6 +6,7 @@ pub mod cmdline;
 pub mod environment;
 pub mod gpt;
 pub mod identity;
+pub mod local_time;
 pub mod mapper;
 pub mod mounts;
 pub mod partition;

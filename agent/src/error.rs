@@ -160,6 +160,12 @@ pub enum Error {
         /// What the system says.
         cause: io::Error,
     },
+    /// The daemon cannot wait for signals.
+    #[error("cannot wait for signals: {cause}")]
+    Signals {
+        /// What the system says.
+        cause: io::Error,
+    },
     /// The reboot that was asked for does not come.
     #[error("cannot reboot: {cause}")]
     Reboot {
@@ -252,7 +258,7 @@ impl Error {
     }
 
     /// The registry's part in it.
-    fn registry(&self) -> Option<&RegistryError> {
+    pub(crate) fn registry(&self) -> Option<&RegistryError> {
         match self {
             Self::Offer(OfferError::Registry(cause))
             | Self::Install(install::InstallError::Blob(SourceError::Registry(cause))) => {

@@ -26,6 +26,12 @@ impl Root {
         self.0.is_none()
     }
 
+    /// The folder, where it is not `/`.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
+        self.0.as_deref()
+    }
+
     /// Where `path`, absolute as the device sees it, really lies. A `..` does not lead out.
     #[must_use]
     pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {

@@ -1,8 +1,10 @@
 //! What the device is, in words and as JSON.
 
 mod history;
+mod pull;
 
 pub use history::FellBack;
+pub use pull::{Budget, PullStatus};
 
 use std::fmt;
 use std::io::Read as _;
@@ -66,6 +68,8 @@ pub struct Status {
     pub health: Option<health::Report>,
     /// What someone should look at, in words.
     pub problems: Vec<String>,
+    /// How releases are taken without anybody asking.
+    pub pull: PullStatus,
 }
 
 /// What there is to say about one slot.
@@ -139,6 +143,7 @@ impl Status {
             evidence: evidence::read_if_possible(root),
             health: health::Report::last(root),
             problems: problems(root),
+            pull: PullStatus::look(root),
         };
         let mut status = Self::new(&config, slots.running, &loaded, &held, kept);
         match Trust::load(root) {
@@ -172,7 +177,7 @@ impl Status {
         held: &PerSlot<Result<Held, HeldError>>,
         kept: Kept,
     ) -> Self {
-        let Kept { state: remembered, evidence, health, problems } = kept;
+        let Kept { state: remembered, evidence, health, problems, pull } = kept;
         let running_slot = running.map(|running| running.slot);
         let boot = loaded
             .as_ref()
@@ -208,6 +213,7 @@ impl Status {
             trials: evidence.trials,
             health,
             problems,
+            pull,
         }
     }
 
@@ -225,6 +231,7 @@ struct Kept {
     evidence: Evidence,
     health: Option<health::Report>,
     problems: Vec<String>,
+    pull: PullStatus,
 }
 
 /// What the initramfs found wrong, in its words.
@@ -331,6 +338,7 @@ impl fmt::Display for Status {
                 write!(f, "\nsigned       slot {slot} by {signer}")?;
             }
         }
+        write!(f, "{}", self.pull)?;
         history::write_health(self, f)?;
         history::write(self, f)
     }

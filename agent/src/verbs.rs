@@ -1,6 +1,6 @@
 //! One module a verb.
 
-mod bring;
+pub(crate) mod bring;
 mod check;
 mod commit;
 mod doctor;
@@ -9,6 +9,7 @@ mod install;
 mod plan;
 mod report;
 mod rollback;
+mod run;
 mod status;
 mod switch;
 mod upgrade;
@@ -43,6 +44,7 @@ pub fn run(cli: &Cli) -> Result<Exit, Error> {
         Verb::VerifyBundle(bundle) => verify_bundle::run(bundle),
         Verb::Health(health) => health::run(&root, health),
         Verb::Doctor(report) => doctor::run(&root, *report),
+        Verb::Run(asked) => run::run(&root, asked),
         Verb::Check(report) => check::run(&root, *report, Failures::Respect),
         Verb::GrowState => grow::run(&root),
         Verb::Initramfs(initramfs) => match &initramfs.step {

@@ -21,6 +21,7 @@ pub mod json;
 pub mod manifest;
 pub mod recipe;
 pub mod release;
+pub mod rollout;
 pub mod slot;
 pub mod trailer;
 pub mod trust;

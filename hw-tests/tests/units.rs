@@ -8,7 +8,7 @@ use std::process::Command;
 
 /// Where this machine's systemd has its targets.
 const SYSTEMD: &str = "/usr/lib/systemd/system";
-const ENABLED: [&str; 2] = ["gybe-health.service", "gybe-trial-deadline.service"];
+const ENABLED: [&str; 3] = ["gybe-health.service", "gybe-trial-deadline.service", "gybe.service"];
 /// Something of an integrator's that waits for a healthy system, as systemd's own documentation has it.
 const WAITING: &str = "[Unit]\nRequires=boot-complete.target\nAfter=boot-complete.target\n\
                        [Service]\nType=oneshot\nExecStart=/usr/bin/gybe\n\
@@ -40,6 +40,8 @@ fn image(name: &str) -> PathBuf {
     fs::write(units.join("waiting.service"), WAITING).unwrap();
     fs::create_dir_all(root.join("usr/bin")).unwrap();
     run(Command::new("cp").arg("/bin/true").arg(root.join("usr/bin/gybe")));
+    fs::create_dir_all(root.join("bin")).unwrap();
+    run(Command::new("cp").arg("/bin/true").arg(root.join("bin/kill")));
     root
 }
 
@@ -67,6 +69,27 @@ fn the_units_are_sound_and_close_no_cycle() {
     let ours = ["gybe-trial-failed.service", "gybe-usb@sda1.service"];
     let said = run(each.args(["verify", &option]).args(ours));
     assert!(!said.contains("gybe-"), "{said}");
+}
+
+#[test]
+fn the_timer_is_sound_and_takes_the_daemons_place() {
+    let root = image("units-timer");
+    let option = format!("--root={}", root.display());
+    run(Command::new("systemctl").args([&option, "--quiet", "enable", "gybe-upgrade.timer"]));
+    let link = root.join("etc/systemd/system/timers.target.wants/gybe-upgrade.timer");
+    assert!(link.is_symlink(), "{} is not there", link.display());
+    let mut each = Command::new("systemd-analyze");
+    let said = run(each.args(["verify", &option, "gybe-upgrade.timer", "gybe-upgrade.service"]));
+    assert!(!said.contains("gybe"), "{said}");
+    let units = root.join("usr/lib/systemd/system");
+    let read = |name: &str| fs::read_to_string(units.join(name)).unwrap();
+    assert!(read("gybe.service").contains("Conflicts=gybe-upgrade.timer"));
+    // What an install needs must not be taken from the one and left to the other.
+    let of = |text: String| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.contains("Restrict") || line.contains("Cap"));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(of(read("gybe.service")), of(read("gybe-upgrade.service")));
 }
 
 #[test]

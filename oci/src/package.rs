@@ -2,7 +2,7 @@
 
 use gybe_core::digest::Digest;
 use gybe_core::release::{Release, ReleaseError};
-use gybe_core::trust::{ChainError, Policy, SCRATCH_LEN, Verifier};
+use gybe_core::trust::{ChainError, Policy, Refused, SCRATCH_LEN, Verifier};
 
 use crate::document::Document;
 use crate::statement::{Statement, StatementError};
@@ -40,7 +40,7 @@ impl Package {
             }
         }
         let manifest = verifier.finish(&self.manifest);
-        let manifest = manifest.map_err(|cause| Refusal::Policy { why: cause.to_string() })?;
+        let manifest = manifest.map_err(Refusal::of)?;
         Ok(Release::open(manifest, &self.config)?)
     }
 
@@ -130,6 +130,12 @@ impl Package {
 /// Why a release is not believed, or not meant for this device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// Too few of the trusted keys signed it.
+    #[error("{why}")]
+    Unsigned {
+        /// What the verifier says.
+        why: String,
+    },
     /// The signatures or the rules say no.
     #[error("{why}")]
     Policy {
@@ -146,4 +152,15 @@ pub enum Refusal {
     /// The release asks for something that we do not have, or contradicts itself.
     #[error(transparent)]
     Release(#[from] ReleaseError),
+}
+
+impl Refusal {
+    /// Whoever signs may sign again; what else is refused stays so.
+    fn of(cause: Refused<'_>) -> Self {
+        let why = cause.to_string();
+        match cause {
+            Refused::Signatures { .. } => Self::Unsigned { why },
+            _ => Self::Policy { why },
+        }
+    }
 }

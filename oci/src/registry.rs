@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! repository ── documents: tags, indexes, manifests, what may be signatures
+//!     │     ├── push: what is sent to it
 //!     │     └── body: parts of blobs, resumed where they broke
 //! exchange ──── one request: endpoints, challenge, redirects, waiting and trying again
 //!     │     ├── token, challenge, credentials: who we are, and whom that is told
@@ -28,6 +29,8 @@ mod documents;
 mod endpoint;
 mod error;
 mod exchange;
+mod post;
+mod push;
 mod range;
 mod repository;
 mod token;
@@ -40,4 +43,6 @@ pub use configuration::ConfigurationError;
 pub use credentials::CredentialsError;
 pub use error::RegistryError;
 pub use exchange::{Answer, Ask, Scope, Target};
+pub use post::post_json;
+pub use push::{Lists, PushError, ReadAt, Sent};
 pub use repository::{Parts, Repository};

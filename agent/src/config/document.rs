@@ -158,6 +158,20 @@ impl<'a> Section<'a> {
         array.iter().map(text).collect::<Result<_, _>>().map(Some)
     }
 
+    /// What the word of `key` stands for in `choices`; another word is a `problem`.
+    pub fn choice<T: Copy>(
+        &self,
+        key: &str,
+        choices: &[(&str, T)],
+        problem: &'static str,
+    ) -> Result<Option<T>, DocumentError> {
+        let Some(text) = self.text(key)? else { return Ok(None) };
+        match choices.iter().find(|(word, _)| *word == text.value) {
+            Some((_, choice)) => Ok(Some(*choice)),
+            None => Err(self.value_error(key, text.line, problem)),
+        }
+    }
+
     /// The absolute path of `key`.
     pub fn absolute_path(&self, key: &str) -> Result<Option<PathBuf>, DocumentError> {
         let Some(text) = self.text(key)? else { return Ok(None) };

@@ -1,51 +1,58 @@
-//! Whether the clock can be trusted, and what it says.
+//! What time it is, and whether that can be believed.
 //!
-//! Nothing that decides who is trusted asks it. Only a release that says when it expires does, and
-//! where the clock cannot be trusted such a release does not expire.
-
-#![allow(unsafe_code, reason = "nix has no adjtimex")]
+//! A clock that somebody synchronised in this boot can be: the kernel knows (`STA_UNSYNC` of
+//! `adjtimex`), which chrony, ntpd and systemd-timesyncd tell it, and systemd-timesyncd also leaves a
+//! file. One that only came from a battery, or from 1970, cannot. Trust never asks; see the crate's
+//! core. What may ask are windows, rollouts that begin, and statements that expire.
+//!
+//! Source: `adjtimex(2)`, `systemd-timesyncd.service(8)`, read 2026-11.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nix::libc;
-
 use crate::root::Root;
 
-/// What systemd-timesyncd makes when it has set the clock.
-const SYNCHRONIZED: &str = "/run/systemd/timesync/synchronized";
+/// What systemd-timesyncd touches once it has synchronised, in this boot.
+const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
 
-/// The time in Unix seconds, if the clock was set by someone who knows it, and is not behind
-/// `newest_s`, a time at which something was signed that is believed.
+/// Seconds since 1970, as this machine has it.
 #[must_use]
-pub fn trusted_now(root: &Root, newest_s: u64) -> Option<u64> {
-    let is_set = root.path(SYNCHRONIZED).exists() || root.is_host() && kernel_is_synchronized();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-    (is_set && now >= newest_s).then_some(now)
+pub fn now() -> Option<u64> {
+    SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|time| time.as_secs())
 }
 
-/// Whether the kernel was told that its clock is in step with another.
-fn kernel_is_synchronized() -> bool {
-    // SAFETY: timex is made of integers, for which zeros are values. Modes of 0 ask and set nothing.
-    let mut timex: libc::timex = unsafe { std::mem::zeroed() };
-    // SAFETY: the pointer is to a timex of ours that lives through the call.
-    let state = unsafe { libc::adjtimex(&raw mut timex) };
-    state != -1 && state != libc::TIME_ERROR && timex.status & libc::STA_UNSYNC == 0
+/// Seconds since 1970, if the clock was synchronised in this boot. Below a folder the file says so.
+#[must_use]
+pub fn synchronised(root: &Root) -> Option<u64> {
+    let is_synchronised = root.path(SYNCHRONISED).exists() || (root.is_host() && kernel_says_so());
+    now().filter(|_| is_synchronised)
+}
+
+/// Whether the kernel was told that its clock is right.
+#[expect(unsafe_code, reason = "nix has no call of its own for adjtimex")]
+fn kernel_says_so() -> bool {
+    // SAFETY: every field of `timex` is an integer or an array of integers, for which all zeros are a
+    // value.
+    let mut timex: nix::libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the call writes one `timex`, and `timex` is one that nobody else refers to until it
+    // returns. With `modes` of 0 it changes nothing and needs no privilege.
+    let state = unsafe { nix::libc::adjtimex(&raw mut timex) };
+    state >= 0 && state != nix::libc::TIME_ERROR && timex.status & nix::libc::STA_UNSYNC == 0
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
-    fn a_clock_is_trusted_when_it_was_set_and_is_not_behind() {
+    fn below_a_folder_the_file_decides() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::below(folder.path().to_owned());
-        assert_eq!(trusted_now(&root, 0), None);
-        let file = root.path(SYNCHRONIZED);
-        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::write(file, "").unwrap();
-        let now = trusted_now(&root, 0).unwrap();
-        assert!(now > 1_700_000_000);
-        assert_eq!(trusted_now(&root, now + 3600), None);
+        assert_eq!(synchronised(&root), None);
+        let file = root.path(SYNCHRONISED);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "").unwrap();
+        assert!(synchronised(&root).is_some_and(|time| time > 1_700_000_000));
     }
 }

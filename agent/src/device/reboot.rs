@@ -10,6 +10,7 @@ use nix::unistd::sync;
 use tracing::{info, warn};
 
 use crate::root::Root;
+use crate::signals;
 
 /// What shows that systemd runs the system; see `sd_booted(3)`.
 const SYSTEMD: &str = "/run/systemd/system";
@@ -40,6 +41,26 @@ pub fn reboot(root: &Root) -> io::Result<Reboot> {
             Err(cause) => warn!(%cause, "systemctl cannot be run, so the kernel reboots"),
         }
     }
+    now()
+}
+
+/// Reboots as [`reboot`] does, but not against systemd's will: whoever nobody asked to reboot waits.
+///
+/// # Errors
+/// What the system says, or that systemd does not want to.
+pub fn reboot_if_willing(root: &Root) -> io::Result<Reboot> {
+    if !root.is_host() || !Path::new(SYSTEMD).exists() {
+        return reboot(root);
+    }
+    let status = signals::spawn(Command::new("systemctl").arg("reboot"))?.wait()?;
+    if status.success() {
+        Ok(Reboot::Comes)
+    } else {
+        Err(io::Error::other(format!("systemctl reboot: {status}")))
+    }
+}
+
+fn now() -> io::Result<Reboot> {
     // What was to last was synced when it was written; this is for everybody else.
     sync();
     match reboot_now(RebootMode::RB_AUTOBOOT) {

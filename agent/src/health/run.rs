@@ -16,6 +16,7 @@ use super::scripts::{By, Script};
 use super::watchdog::Watchdog;
 use crate::evidence::{OUTPUT_LEN_MAX, Tail};
 use crate::output;
+use crate::signals;
 
 /// How long a script that was asked to end may take to do so.
 const GRACE: Duration = Duration::from_secs(5);
@@ -60,11 +61,22 @@ pub fn run(
     script: &Script,
     path: &std::ffi::OsStr,
     deadline: Instant,
+    watchdog: Option<&mut Watchdog>,
+) -> Ran {
+    run_with(script, path, &[], deadline, watchdog)
+}
+
+/// Runs `script` as [`run`] does, with `variables` in its environment.
+pub fn run_with(
+    script: &Script,
+    path: &std::ffi::OsStr,
+    variables: &[(String, String)],
+    deadline: Instant,
     mut watchdog: Option<&mut Watchdog>,
 ) -> Ran {
     let start = Instant::now();
     let mut tail = Tail::new(OUTPUT_LEN_MAX);
-    let ending = match spawn(script, path) {
+    let ending = match spawn(script, path, variables) {
         Ok((child, pipe)) => watch(&script.name, child, pipe, deadline, &mut tail, &mut watchdog),
         Err(cause) => Ending::Unstarted(cause.to_string()),
     };
@@ -72,7 +84,11 @@ pub fn run(
 }
 
 /// Starts it in a process group of its own, with one pipe for all it says.
-fn spawn(script: &Script, path: &std::ffi::OsStr) -> io::Result<(Child, PipeReader)> {
+fn spawn(
+    script: &Script,
+    path: &std::ffi::OsStr,
+    variables: &[(String, String)],
+) -> io::Result<(Child, PipeReader)> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     let programs: &[Option<&str>] = match script.by {
         By::Itself => &[None],
@@ -88,9 +104,12 @@ fn spawn(script: &Script, path: &std::ffi::OsStr) -> io::Result<(Child, PipeRead
             }
             None => Command::new(&script.path),
         };
-        command.env("PATH", path).current_dir(Path::new("/")).stdin(Stdio::null());
+        // Nobody but the daemon itself tells systemd how the daemon is.
+        command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC");
+        command.env("PATH", path).envs(variables.iter().map(|(key, value)| (key, value)));
+        command.current_dir(Path::new("/")).stdin(Stdio::null());
         command.stdout(writer.try_clone()?).stderr(writer).process_group(0);
-        match command.spawn() {
+        match signals::spawn(&mut command) {
             Ok(child) => return Ok((child, reader)),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => last = cause,
             Err(cause) => return Err(cause),

@@ -6,7 +6,6 @@ use gybe_core::digest::Digest;
 use gybe_core::install::Proven;
 use gybe_core::release::Release;
 use gybe_core::slot::Slot;
-use gybe_core::trust::terms::Wish;
 use tracing::{info, warn};
 
 use crate::cli;
@@ -20,12 +19,14 @@ use crate::install::{self, Job, Tally};
 use crate::progress::Display;
 use crate::release::{Held, Offer};
 use crate::root::Root;
+use crate::run::trouble::Class;
 use crate::session::{Memory, Session};
 use crate::state::{Armed, DigestText, ReleaseName, State};
+use crate::transitions;
 
 /// When the release is armed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arm {
+pub(crate) enum Arm {
     /// As soon as it is proven.
     Now,
     /// Not by this command.
@@ -34,45 +35,61 @@ pub(super) enum Arm {
 
 /// Who wants the release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     /// A person, who may try anything again.
     ByHand,
     /// Nobody: it is what the tracked reference offers.
     Automatically,
 }
 
-impl Asked {
-    /// What the terms of a release are told.
-    const fn wish(self) -> Wish {
-        match self {
-            Self::ByHand => Wish::ByHand,
-            Self::Automatically => Wish::Automatic,
-        }
-    }
-}
-
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Order {
+pub(crate) struct Order {
     /// The slot that was named.
-    pub(super) slot: Option<Slot>,
-    pub(super) arm: Arm,
-    pub(super) asked: Asked,
-    pub(super) progress: cli::Progress,
+    pub(crate) slot: Option<Slot>,
+    pub(crate) arm: Arm,
+    pub(crate) asked: Asked,
+    pub(crate) progress: cli::Progress,
 }
 
 /// What came of it.
 #[derive(Clone, Debug)]
-pub(super) struct Brought {
-    pub(super) slot: Slot,
-    pub(super) release: ReleaseName,
-    pub(super) armed: bool,
+pub(crate) struct Brought {
+    pub(crate) slot: Slot,
+    pub(crate) release: ReleaseName,
+    pub(crate) armed: bool,
     /// What it cost; nothing, if the slot held the release already.
-    pub(super) tally: Option<Tally>,
+    pub(crate) tally: Option<Tally>,
 }
 
-/// Brings what `offer` offers into the inactive slot.
-pub(super) fn bring(
+/// Brings what `offer` offers into the inactive slot, and tells what became of it.
+pub(crate) fn bring(
+    session: &mut Session,
+    memory: &mut Memory,
+    offer: &mut Offer,
+    order: Order,
+) -> Result<Brought, Error> {
+    let brought = prove_and_arm(session, memory, offer, order);
+    match &brought {
+        Ok(Brought { armed: true, tally, .. }) => {
+            transitions::notice(session, memory.state(), tally.as_ref());
+        }
+        Ok(Brought { release, tally, .. }) => {
+            transitions::tell_proven(session, release, tally.as_ref());
+        }
+        // Whoever looks by nobody's order tells of trouble once, and not each time.
+        Err(cause) if order.asked == Asked::ByHand => {
+            if let Some(class @ Class::Install) = Class::of(cause) {
+                let telling = &session.config.telling;
+                transitions::tell_trouble(&session.root, telling, class, &cause.to_string());
+            }
+        }
+        Err(_) => {}
+    }
+    brought
+}
+
+fn prove_and_arm(
     session: &mut Session,
     memory: &mut Memory,
     offer: &mut Offer,
@@ -83,7 +100,7 @@ pub(super) fn bring(
     // Asked before anything is looked at: what runs must be kept or given up first.
     session.boot.clear(slot, session.slots.running_slot())?;
     let reference = offer.reference.clone();
-    let policy = session.admit(&offer.package, &reference, order.asked.wish())?.policy;
+    let policy = session.admit(&offer.package, &reference)?.policy;
     offer.settle(&policy)?;
     let offer = &*offer;
     let release = offer.open_release(&policy)?;
@@ -170,7 +187,7 @@ fn refuse_conflicts(session: &Session, slot: Slot) -> Result<(), Error> {
 }
 
 /// What bringing the release into `slot` would be.
-pub(super) fn job<'a>(
+pub(crate) fn job<'a>(
     slots: &'a Slots,
     slot: Slot,
     offer: &'a Offer,

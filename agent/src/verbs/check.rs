@@ -1,12 +1,12 @@
 //! `gybe check`, and `gybe upgrade --check`: is there something newer?
 
-use gybe_core::trust::terms::Wish;
 use serde::Serialize;
 
 use crate::cli::{Exit, Report};
 use crate::error::Error;
 use crate::output;
 use crate::release::Offer;
+use crate::rollout;
 use crate::root::Root;
 use crate::session::Session;
 use crate::state::{self, ReleaseName};
@@ -21,6 +21,8 @@ struct Checked {
     sequence: u64,
     /// Why it is not available.
     why: Option<String>,
+    /// Why it would not be taken by nobody's order, although it is available.
+    rollout: Option<String>,
 }
 
 pub(super) fn run(root: &Root, report: Report, failures: Failures) -> Result<Exit, Error> {
@@ -28,7 +30,7 @@ pub(super) fn run(root: &Root, report: Report, failures: Failures) -> Result<Exi
     let remembered = session.reconcile(state::read_if_possible(root));
     let reference = update::reference(&session, &remembered)?;
     let offer = Offer::open(&session.sources(None), &reference)?;
-    let candidate = Candidate::read(&session, &offer, Wish::Automatic)?;
+    let candidate = Candidate::read(&session, &offer)?;
     let why = match update::decide(&session, &remembered, &candidate, failures) {
         Decision::Update => None,
         Decision::Armed { slot } => Some(format!("it is armed in slot {slot} already")),
@@ -36,8 +38,10 @@ pub(super) fn run(root: &Root, report: Report, failures: Failures) -> Result<Exi
     };
     let Candidate { name: release, sequence, .. } = candidate;
     let available = why.is_none();
+    let rollout = if available { rollout::why_not(&session, &offer) } else { None };
     if report.json {
-        output::json(&Checked { version: 1, reference, available, release, sequence, why });
+        let checked = Checked { version: 1, reference, available, release, sequence, why, rollout };
+        output::json(&checked);
     } else {
         match why {
             None => output::data(format_args!("Update available for: {reference}")),
@@ -45,6 +49,9 @@ pub(super) fn run(root: &Root, report: Report, failures: Failures) -> Result<Exi
         }
         output::data(format_args!("  Version: {}", release.version));
         output::data(format_args!("  Digest: {}", release.digest));
+        if let Some(why) = rollout {
+            output::data(format_args!("  Waits: {why}"));
+        }
     }
     Ok(if available { Exit::Done } else { Exit::NothingNew })
 }

@@ -9,6 +9,7 @@ use crate::output;
 use crate::root::Root;
 use crate::session::Session;
 use crate::state::SlotText;
+use crate::transitions;
 
 #[derive(Serialize)]
 struct Said {
@@ -20,6 +21,7 @@ struct Said {
 pub(super) fn run(root: &Root, report: Report) -> Result<Exit, Error> {
     let (mut session, mut memory) = Session::begin(root)?;
     let Committed { slot, changed } = commit(&mut session, &mut memory)?;
+    transitions::notice(&session, memory.state(), None);
     if report.json {
         output::json(&Said { version: 1, slot: slot.into(), changed });
     } else if changed {

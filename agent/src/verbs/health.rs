@@ -1,10 +1,13 @@
 //! `gybe health`: is the system healthy, and what follows.
 
+use tracing::warn;
+
 use crate::cli::{Exit, Health};
 use crate::error::Error;
 use crate::health::{self, guard};
 use crate::output;
 use crate::root::Root;
+use crate::transitions;
 
 pub(super) fn run(root: &Root, asked: &Health) -> Result<Exit, Error> {
     if asked.guard || asked.give_up {
@@ -15,6 +18,13 @@ pub(super) fn run(root: &Root, asked: &Health) -> Result<Exit, Error> {
         return Ok(Exit::Done);
     }
     let report = health::check(root)?;
+    // Not within the check: nobody feeds the watchdog of a trial while a hook runs. A machine that is
+    // about to reboot tells it afterwards.
+    if !report.reboot
+        && let Err(cause) = transitions::notice_below(root)
+    {
+        warn!(%cause, "what happened is told later");
+    }
     if asked.report.json {
         output::json(&report);
     } else {

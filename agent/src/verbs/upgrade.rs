@@ -1,6 +1,5 @@
 //! `gybe upgrade`: what the tracked reference offers, if it is newer.
 
-use gybe_core::trust::terms::Wish;
 use serde::Serialize;
 
 use super::bring::{Arm, Asked, Order, bring};
@@ -9,6 +8,7 @@ use crate::cli::{Exit, Report, Upgrade};
 use crate::error::Error;
 use crate::output;
 use crate::release::Offer;
+use crate::rollout;
 use crate::root::Root;
 use crate::session::Session;
 use crate::update::{self, Candidate, Decision, Failures};
@@ -22,6 +22,9 @@ struct Nothing {
 }
 
 pub(super) fn run(root: &Root, asked: &Upgrade) -> Result<Exit, Error> {
+    if asked.automatic.automatic {
+        return super::run::automatic(root, &asked.automatic);
+    }
     let failures = if asked.retry_failed { Failures::Retry } else { Failures::Respect };
     if asked.check {
         return check::run(root, asked.report, failures);
@@ -29,7 +32,7 @@ pub(super) fn run(root: &Root, asked: &Upgrade) -> Result<Exit, Error> {
     let (mut session, mut memory) = Session::begin(root)?;
     let reference = update::reference(&session, memory.state())?;
     let mut offer = Offer::open(&session.sources(asked.max_bytes), &reference)?;
-    let candidate = Candidate::read(&session, &offer, Wish::Automatic)?;
+    let candidate = Candidate::read(&session, &offer)?;
     match update::decide(&session, memory.state(), &candidate, failures) {
         Decision::Update => {}
         Decision::Armed { slot } => {
@@ -43,6 +46,10 @@ pub(super) fn run(root: &Root, asked: &Upgrade) -> Result<Exit, Error> {
             nothing(reference, why.to_string(), asked.report);
             return Ok(Exit::Done);
         }
+    }
+    if let Some(why) = rollout::why_not(&session, &offer) {
+        // A person may be ahead of a rollout, and should know it.
+        output::talk(format_args!("taken by hand, although {why}"));
     }
     let who = if asked.retry_failed { Asked::ByHand } else { Asked::Automatically };
     let arm = if asked.download_only { Arm::Later } else { Arm::Now };

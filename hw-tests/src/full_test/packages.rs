@@ -53,6 +53,7 @@ const FOR_JUDGES: &[&str] = &[
     "podman",
     "procps",
     "python3",
+    "python3-prometheus-client",
     "qemu-system-arm",
     "qemu-system-x86",
     "qemu-user-static",
