@@ -12,12 +12,12 @@
 //! named to the other one, both signed, and nobody who is not trusted chose them.
 
 use gybe_core::digest::Digest;
-use gybe_core::trust::terms::{Downgrade, Said, Situation, TermsError, Wish, downgrades_to};
+use gybe_core::trust::terms::{Downgrade, Said, Situation, TermsError, downgrades_to};
 use gybe_core::trust::{Device, Policy, Terms};
 use gybe_oci::Statement;
 use tracing::warn;
 
-use crate::device::clock::trusted_now;
+use crate::device::clock;
 use crate::error::Error;
 use crate::release::{Held, Package, Refusal, architecture, refused};
 use crate::session::Session;
@@ -37,15 +37,10 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Refused`] says why not.
-    pub fn admit<'s>(
-        &'s self,
-        package: &Package,
-        source: &'s str,
-        wish: Wish,
-    ) -> Result<Admission<'s>, Error> {
+    pub fn admit<'s>(&'s self, package: &Package, source: &'s str) -> Result<Admission<'s>, Error> {
         let refused = |cause| refused(package, source, cause);
         let unmet = |why: String| refused(Refusal::Policy { why });
-        let channel = self.config.channel.as_deref();
+        let channel = self.config.pull.channel.as_deref();
         if let Some(channel) = channel.filter(|channel| !self.trust.allows_channel(channel)) {
             return Err(unmet(format!("the image has no channel {channel} to follow")));
         }
@@ -56,10 +51,8 @@ impl Session {
         let newest_s = said.iter().map(|one| one.terms.issued);
         let newest_s = newest_s.chain(running.map(|held| held.sequence)).max().unwrap_or(0);
         let situation = Situation {
-            wish,
-            channel,
             running: running.map(|held| (held.name.digest.0, held.rollback_index)),
-            now: trusted_now(&self.root, newest_s),
+            now: clock::synchronised(&self.root).filter(|now| *now >= newest_s),
             downgraded: self.downgraded,
         };
         let downgrade = situation.meets(&said, package.digest, self.incoming.threshold());

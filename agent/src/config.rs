@@ -62,10 +62,9 @@ const IMAGE_ONLY: [&str; 10] = [
     "repository",
     "channels",
 ];
-const TOP: [&str; 13] = [
+const TOP: [&str; 12] = [
     "compatible",
     "reference",
-    "channel",
     "slot",
     "bootloader",
     "health",
@@ -89,8 +88,6 @@ pub struct Config {
     pub compatible: String,
     /// Where releases come from, unless `switch` said otherwise.
     pub reference: Option<String>,
-    /// The channel that automatic updates follow.
-    pub channel: Option<String>,
     /// The partitions of slot A.
     pub a: SlotPaths,
     /// The partitions of slot B.
@@ -213,7 +210,6 @@ pub enum Bootloader {
 struct Layer {
     compatible: Option<String>,
     reference: Option<String>,
-    channel: Option<String>,
     slots: [SlotLayer; 2],
     kind: Option<Kind>,
     places: Places,
@@ -271,7 +267,6 @@ impl Layer {
         let mut layer = Self {
             compatible: top.text("compatible")?.map(|text| text.value),
             reference: top.text("reference")?.map(|text| text.value),
-            channel: restrict::channel(top)?,
             restrict: Restrict::read(top)?,
             ..Self::default()
         };
@@ -322,7 +317,6 @@ impl Layer {
         Self {
             compatible: self.compatible.or(base.compatible),
             reference: self.reference.or(base.reference),
-            channel: self.channel.or(base.channel),
             slots: [a.over(base_a), b.over(base_b)],
             kind: self.kind.or(base.kind),
             // One place replaces the other: `file` in /etc means that fw_env does not count.
@@ -343,7 +337,6 @@ impl Layer {
         let config = Config {
             compatible: self.compatible.ok_or_else(|| unset("compatible"))?,
             reference: self.reference,
-            channel: self.channel,
             a: SlotPaths { root: a.root.ok_or_else(|| unset("slot.a.root"))?, boot: a.boot },
             b: SlotPaths { root: b.root.ok_or_else(|| unset("slot.b.root"))?, boot: b.boot },
             bootloader: match (self.kind.ok_or_else(|| unset("bootloader.kind"))?, self.places) {

@@ -107,7 +107,8 @@ impl Diagnosis {
 fn who_counts(config: &Config, trust: &Trust, findings: &mut Findings) {
     let todo = "compare config.toml below /etc/gybe with trust.toml in the image";
     let device = Device { compatible: &config.compatible, architecture: architecture(), floor: 0 };
-    if let Some(channel) = config.channel.as_ref().filter(|channel| !trust.allows_channel(channel))
+    if let Some(channel) =
+        config.pull.channel.as_ref().filter(|channel| !trust.allows_channel(channel))
     {
         findings.fail("trust", format!("the image has no channel {channel} to follow"), todo);
     } else if let Err(cause) = trust.restricted(&config.restrict).policy(device) {

@@ -146,12 +146,6 @@ pub enum Error {
     /// The way to the root file system.
     #[error(transparent)]
     Initramfs(#[from] InitramfsError),
-    /// The daemon cannot wait for signals.
-    #[error("cannot wait for signals: {cause}")]
-    Signals {
-        /// What the system says.
-        cause: io::Error,
-    },
     /// A Sigstore bundle is refused.
     #[error("bundle is refused: {why}")]
     Bundle {
@@ -163,6 +157,12 @@ pub enum Error {
     BundleFile {
         /// The file.
         path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// The daemon cannot wait for signals.
+    #[error("cannot wait for signals: {cause}")]
+    Signals {
         /// What the system says.
         cause: io::Error,
     },

@@ -6,7 +6,6 @@
 
 use gybe_core::digest::Digest;
 use gybe_core::rollout::{Decision, Member, Position, Statement, StatementError, decide};
-use gybe_core::trust::terms::Wish;
 use tracing::warn;
 
 use crate::config::Pull;
@@ -36,8 +35,7 @@ pub struct Reached {
 /// [`Error::Refused`], when it does not pass, or a statement makes no sense.
 pub fn of_offer(session: &Session, offer: &Offer, kept: &Kept) -> Result<Reached, Error> {
     let refused = |cause| Error::Refused { source_name: offer.reference.clone(), cause };
-    // Under whose order it would be taken is decided with its terms, not here.
-    let policy = session.admit(&offer.package, &offer.reference, Wish::ByHand)?.policy;
+    let policy = session.admit(&offer.package, &offer.reference)?.policy;
     let statements = offer.package.statements(&policy).map_err(refused)?;
     let (root, pull) = (&session.root, &session.config.pull);
     reached(root, pull, kept, offer.package.digest, &statements).map_err(refused)

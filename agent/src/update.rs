@@ -4,7 +4,6 @@ use std::fmt;
 
 use gybe_core::digest::Digest;
 use gybe_core::slot::Slot;
-use gybe_core::trust::terms::Wish;
 
 use crate::error::Error;
 use crate::release::{Held, Offer};
@@ -36,8 +35,8 @@ impl Candidate {
     ///
     /// # Errors
     /// [`Error::Refused`] if it is not.
-    pub fn read(session: &Session, offer: &Offer, wish: Wish) -> Result<Self, Error> {
-        let admission = session.admit(&offer.package, &offer.reference, wish)?;
+    pub fn read(session: &Session, offer: &Offer) -> Result<Self, Error> {
+        let admission = session.admit(&offer.package, &offer.reference)?;
         let release = offer.open_release(&admission.policy)?;
         let manifest = release.manifest();
         let digest = DigestText(manifest.digest);

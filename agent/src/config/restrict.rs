@@ -3,8 +3,6 @@
 //! It holds for what comes in, and not for what is on the device: a mistake here keeps updates out, but
 //! takes no release away that was installed before it.
 
-use gybe_core::trust::terms::is_channel;
-
 use super::document::{DocumentError, Section};
 
 /// The most signatures that can be asked for.
@@ -48,14 +46,4 @@ impl Restrict {
 fn texts(section: &Section<'_>, key: &str) -> Result<Vec<String>, DocumentError> {
     let texts = section.texts(key)?.unwrap_or_default();
     Ok(texts.into_iter().map(|text| text.value).collect())
-}
-
-/// The key `channel`.
-pub(super) fn channel(top: &Section<'_>) -> Result<Option<String>, DocumentError> {
-    let Some(channel) = top.text("channel")? else { return Ok(None) };
-    if !is_channel(&channel.value) {
-        let problem = "is not 1 to 64 characters of visible ASCII";
-        return Err(top.value_error("channel", channel.line, problem));
-    }
-    Ok(Some(channel.value))
 }

@@ -9,7 +9,6 @@
 //! early as it would have; in `bring` it leaves what every install leaves; after it, what is armed is
 //! noticed by the next command.
 
-use gybe_core::trust::terms::Wish;
 use tracing::{debug, warn};
 
 use super::kept::{Kept, Outcome, Waiting, WaitingFor, read_if_possible};
@@ -133,7 +132,7 @@ fn consider(
     kept: &mut Kept,
 ) -> Result<Outcome, Error> {
     let root = &session.root.clone();
-    let candidate = Candidate::read(session, offer, Wish::Automatic)?;
+    let candidate = Candidate::read(session, offer)?;
     match update::decide(session, memory.state(), &candidate, Failures::Respect) {
         Decision::Update => {}
         Decision::Armed { slot } => {
@@ -197,7 +196,7 @@ fn spend(
         return Ok(None);
     };
     let reference = offer.reference.clone();
-    let policy = session.admit(&offer.package, &reference, Wish::Automatic)?.policy;
+    let policy = session.admit(&offer.package, &reference)?.policy;
     offer.settle(&policy)?;
     let release = offer.open_release(&policy)?;
     let slot = session.slots.inactive(None)?;

@@ -6,7 +6,6 @@ use gybe_core::digest::Digest;
 use gybe_core::install::Proven;
 use gybe_core::release::Release;
 use gybe_core::slot::Slot;
-use gybe_core::trust::terms::Wish;
 use tracing::{info, warn};
 
 use crate::cli;
@@ -41,16 +40,6 @@ pub(crate) enum Asked {
     ByHand,
     /// Nobody: it is what the tracked reference offers.
     Automatically,
-}
-
-impl Asked {
-    /// What the terms of a release are told.
-    const fn wish(self) -> Wish {
-        match self {
-            Self::ByHand => Wish::ByHand,
-            Self::Automatically => Wish::Automatic,
-        }
-    }
 }
 
 /// What is asked for.
@@ -111,7 +100,7 @@ fn prove_and_arm(
     // Asked before anything is looked at: what runs must be kept or given up first.
     session.boot.clear(slot, session.slots.running_slot())?;
     let reference = offer.reference.clone();
-    let policy = session.admit(&offer.package, &reference, order.asked.wish())?.policy;
+    let policy = session.admit(&offer.package, &reference)?.policy;
     offer.settle(&policy)?;
     let offer = &*offer;
     let release = offer.open_release(&policy)?;

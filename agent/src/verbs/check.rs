@@ -1,6 +1,5 @@
 //! `gybe check`, and `gybe upgrade --check`: is there something newer?
 
-use gybe_core::trust::terms::Wish;
 use serde::Serialize;
 
 use crate::cli::{Exit, Report};
@@ -31,7 +30,7 @@ pub(super) fn run(root: &Root, report: Report, failures: Failures) -> Result<Exi
     let remembered = session.reconcile(state::read_if_possible(root));
     let reference = update::reference(&session, &remembered)?;
     let offer = Offer::open(&session.sources(None), &reference)?;
-    let candidate = Candidate::read(&session, &offer, Wish::Automatic)?;
+    let candidate = Candidate::read(&session, &offer)?;
     let why = match update::decide(&session, &remembered, &candidate, failures) {
         Decision::Update => None,
         Decision::Armed { slot } => Some(format!("it is armed in slot {slot} already")),

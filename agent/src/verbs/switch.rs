@@ -3,7 +3,6 @@
 use std::path::absolute;
 use std::str::FromStr as _;
 
-use gybe_core::trust::terms::Wish;
 use gybe_oci::Reference;
 use serde::Serialize;
 use tracing::info;
@@ -31,7 +30,7 @@ pub(super) fn run(root: &Root, asked: &Switch) -> Result<Exit, Error> {
     let reference = anywhere(&asked.reference)?;
     let mut offer = Offer::open(&session.sources(asked.max_bytes), &reference)?;
     // What is not for this device is not tracked.
-    let candidate = Candidate::read(&session, &offer, Wish::ByHand)?;
+    let candidate = Candidate::read(&session, &offer)?;
     memory.insist(|state| state.reference = Some(reference.clone()))?;
     info!(%reference, "tracked from now on");
     let runs = session.held_running().is_some_and(|held| held.name == candidate.name);

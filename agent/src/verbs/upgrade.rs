@@ -1,6 +1,5 @@
 //! `gybe upgrade`: what the tracked reference offers, if it is newer.
 
-use gybe_core::trust::terms::Wish;
 use serde::Serialize;
 
 use super::bring::{Arm, Asked, Order, bring};
@@ -33,7 +32,7 @@ pub(super) fn run(root: &Root, asked: &Upgrade) -> Result<Exit, Error> {
     let (mut session, mut memory) = Session::begin(root)?;
     let reference = update::reference(&session, memory.state())?;
     let mut offer = Offer::open(&session.sources(asked.max_bytes), &reference)?;
-    let candidate = Candidate::read(&session, &offer, Wish::Automatic)?;
+    let candidate = Candidate::read(&session, &offer)?;
     match update::decide(&session, memory.state(), &candidate, failures) {
         Decision::Update => {}
         Decision::Armed { slot } => {

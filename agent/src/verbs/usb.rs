@@ -9,7 +9,6 @@
 //! | install | the running slot as it was, the inactive one Unbootable; plugging in again goes on |
 //! | arm | the state before or after one environment write |
 
-use gybe_core::trust::terms::Wish;
 use gybe_oci::Source;
 use serde::Serialize;
 use tracing::{info, warn};
@@ -119,7 +118,7 @@ fn choose(session: &Session, device: &str, bundles: &[Bundle]) -> Result<Found, 
                 });
             let found = offer.map_err(Error::from).and_then(|offer| {
                 let offer = Offer::of(offer, &bundle.name);
-                let candidate = Candidate::read(session, &offer, Wish::Automatic)?;
+                let candidate = Candidate::read(session, &offer)?;
                 Ok(Found { offer, candidate })
             });
             match found {
@@ -145,7 +144,7 @@ fn choose(session: &Session, device: &str, bundles: &[Bundle]) -> Result<Found, 
 
 /// Reads all of it, so that a corrupt stick is known before the slot is touched.
 fn verify(session: &Session, offer: &Offer, asked: &Usb) -> Result<(), Error> {
-    let policy = session.admit(&offer.package, &offer.reference, Wish::Automatic)?.policy;
+    let policy = session.admit(&offer.package, &offer.reference)?.policy;
     let release = offer.open_release(&policy)?;
     let display = Display::new(asked.progress);
     let show = |phase, done, total| display.show(phase, done, total);

@@ -6,7 +6,6 @@ use gybe_core::block::BLOCK_LEN;
 use gybe_core::digest::{Digest, Hasher};
 use gybe_core::manifest::Descriptor;
 use gybe_core::slot::Slot;
-use gybe_core::trust::terms::Wish;
 use serde::Serialize;
 
 use crate::cli::{Exit, Report, Verify};
@@ -64,7 +63,7 @@ pub(super) fn run(root: &Root, verify: &Verify) -> Result<Exit, Error> {
 
 fn verify_source(session: &Session, source: &str, report: Report) -> Result<Exit, Error> {
     let offer = Offer::open(&session.sources(None), source)?;
-    let policy = session.admit(&offer.package, source, Wish::ByHand)?.policy;
+    let policy = session.admit(&offer.package, source)?.policy;
     let release = offer.open_release(&policy)?;
     let signers = SignedBy::all(&offer.package, &policy);
     let manifest = release.manifest();

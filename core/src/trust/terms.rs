@@ -1,7 +1,8 @@
 //! Under which terms a release may be installed: what the annotations of its signatures ask.
 //!
 //! A manifest says what a release is. When and where it may be installed is decided later, by signing
-//! again: `docs/formats/signatures.md` lists the annotations. Most of them restrict, and then one signer
+//! again: `docs/formats/signatures.md` lists the annotations, and [`crate::rollout`] reads those that say
+//! which devices come first. Most of them restrict, and then one signer
 //! is enough. An emergency downgrade widens, so it needs as many signers as the release itself.
 //!
 //! Each signer is heard once: with the statement that has the highest `issued`. Whoever keeps that one
@@ -15,8 +16,6 @@ use crate::digest::Digest;
 
 /// Annotation: orders what one signer says about a release; the highest counts.
 pub const ISSUED: &str = "dev.gybe.issued";
-/// Annotation: the channel that the release is for.
-pub const CHANNEL: &str = "dev.gybe.channel";
 /// Annotation: the lowest rollback index that what runs may have.
 pub const NOT_BEFORE_INDEX: &str = "dev.gybe.not-before-index";
 /// Annotation: when the release may no longer be installed, in Unix seconds.
@@ -28,16 +27,11 @@ pub const DOWNGRADE_TO: &str = "dev.gybe.downgrade-to";
 /// Annotation: the number that lets a downgrade be made once.
 pub const DOWNGRADE_SEQUENCE: &str = "dev.gybe.downgrade-sequence";
 
-/// How long the name of a channel may be, in bytes.
-pub const CHANNEL_LEN_MAX: usize = 64;
-
 /// What one signature asks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Terms<'a> {
+pub struct Terms {
     /// Orders what one signer says; 0 without the annotation.
     pub issued: u64,
-    /// The channel that the release is for.
-    pub channel: Option<&'a str>,
     /// The lowest rollback index that what runs may have.
     pub not_before_index: u64,
     /// When the release may no longer be installed, in Unix seconds.
@@ -57,21 +51,17 @@ pub struct Downgrade {
     pub sequence: u64,
 }
 
-impl<'a> Terms<'a> {
+impl Terms {
     /// Reads terms with `find`, which gives the value of an annotation by its name.
     ///
     /// # Errors
     /// [`TermsError`] names the annotation. What it restricts is not known, so nothing is installed.
-    pub fn read(find: impl Fn(&str) -> Option<&'a str>) -> Result<Self, TermsError> {
+    pub fn read<'a>(find: impl Fn(&str) -> Option<&'a str>) -> Result<Self, TermsError> {
         let number = |name| find(name).map(|text| number(name, text)).transpose();
         let digest = |name| {
             let digest = |text: &str| text.parse().map_err(|_| TermsError::Digest { name });
             find(name).map(digest).transpose()
         };
-        let channel = find(CHANNEL);
-        if channel.is_some_and(|name| !is_channel(name)) {
-            return Err(TermsError::Channel);
-        }
         let downgrade =
             match (digest(DOWNGRADE_FROM)?, digest(DOWNGRADE_TO)?, number(DOWNGRADE_SEQUENCE)?) {
                 (Some(from), Some(to), Some(sequence)) => Some(Downgrade { from, to, sequence }),
@@ -80,18 +70,11 @@ impl<'a> Terms<'a> {
             };
         Ok(Self {
             issued: number(ISSUED)?.unwrap_or(0),
-            channel,
             not_before_index: number(NOT_BEFORE_INDEX)?.unwrap_or(0),
             expires: number(EXPIRES)?,
             downgrade,
         })
     }
-}
-
-/// Whether a text can be the name of a channel: 1 to [`CHANNEL_LEN_MAX`] visible ASCII characters.
-#[must_use]
-pub fn is_channel(name: &str) -> bool {
-    (1..=CHANNEL_LEN_MAX).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn number(name: &'static str, text: &str) -> Result<u64, TermsError> {
@@ -101,22 +84,9 @@ fn number(name: &'static str, text: &str) -> Result<u64, TermsError> {
     number.ok_or(TermsError::NotU64 { name })
 }
 
-/// Who wants a release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// A person, who may leave the channel.
-    ByHand,
-    /// Nobody: it is what is tracked.
-    Automatic,
-}
-
 /// What terms are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Situation<'a> {
-    /// Who wants the release.
-    pub wish: Wish,
-    /// The channel that the device follows.
-    pub channel: Option<&'a str>,
+pub struct Situation {
     /// What runs: its digest and its rollback index. Nothing does where a device is provisioned.
     pub running: Option<(Digest, u64)>,
     /// The time in Unix seconds, where the clock can be trusted.
@@ -131,30 +101,24 @@ pub struct Said<'a> {
     /// Their name.
     pub signer: &'a str,
     /// What they ask.
-    pub terms: Terms<'a>,
+    pub terms: Terms,
 }
 
-impl Situation<'_> {
+impl Situation {
     /// Whether what was `said` lets `release` be installed, and with which downgrade. A downgrade
     /// counts if `threshold` signers allow the same one.
     ///
     /// # Errors
     /// [`Unmet`] says which of the terms is not met.
-    pub fn meets<'a>(
+    pub fn meets(
         &self,
-        said: &[Said<'a>],
+        said: &[Said<'_>],
         release: Digest,
         threshold: usize,
-    ) -> Result<Option<Downgrade>, Unmet<'a>> {
+    ) -> Result<Option<Downgrade>, Unmet> {
         let mut downgrade = None;
         for one in said.iter().filter(|one| is_heard(said, one)) {
             let terms = one.terms;
-            if let Some(found) = terms.channel
-                && self.wish == Wish::Automatic
-                && !said.iter().any(|other| self.is_ours(said, one, other))
-            {
-                return Err(Unmet::Channel { found });
-            }
             if let Some((_, running)) = self.running
                 && running < terms.not_before_index
             {
@@ -173,12 +137,6 @@ impl Situation<'_> {
             }
         }
         Ok(downgrade)
-    }
-
-    /// Whether `other` is a statement by the signer of `one` that is heard and names our channel.
-    fn is_ours(&self, said: &[Said<'_>], one: &Said<'_>, other: &Said<'_>) -> bool {
-        let is_ours = self.channel.is_some() && other.terms.channel == self.channel;
-        is_ours && other.signer == one.signer && is_heard(said, other)
     }
 
     fn allows(&self, downgrade: Downgrade, release: Digest) -> bool {
@@ -227,9 +185,6 @@ pub enum TermsError {
         /// The annotation.
         name: &'static str,
     },
-    /// A channel has no name that we accept.
-    #[error("annotation {CHANNEL} is not 1 to {CHANNEL_LEN_MAX} characters of visible ASCII")]
-    Channel,
     /// A downgrade is not described completely.
     #[error("a downgrade needs {DOWNGRADE_FROM}, {DOWNGRADE_TO} and {DOWNGRADE_SEQUENCE}")]
     Downgrade,
@@ -237,13 +192,7 @@ pub enum TermsError {
 
 /// Which term is not met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unmet<'a> {
-    /// The release is for another channel.
-    #[error("release is for the channel {found}, which this device does not follow")]
-    Channel {
-        /// The channel that it is for.
-        found: &'a str,
-    },
+pub enum Unmet {
     /// What runs is too old to be followed by this release.
     #[error(
         "rollback index of what runs is {running}, the release needs {needed}: a release between is \

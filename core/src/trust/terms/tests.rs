@@ -8,58 +8,27 @@ use super::*;
 const RELEASE: &[u8] = b"release";
 const RUNNING: &[u8] = b"running";
 
-fn situation() -> Situation<'static> {
-    Situation {
-        wish: Wish::Automatic,
-        channel: Some("stable"),
-        running: Some((Digest::of(RUNNING), 7)),
-        now: Some(1000),
-        downgraded: 4,
-    }
+fn situation() -> Situation {
+    Situation { running: Some((Digest::of(RUNNING), 7)), now: Some(1000), downgraded: 4 }
 }
 
-fn said<'a>(signer: &'a str, terms: Terms<'a>) -> Said<'a> {
+fn said(signer: &str, terms: Terms) -> Said<'_> {
     Said { signer, terms }
 }
 
-fn channel(name: &str, issued: u64) -> Terms<'_> {
-    Terms { channel: Some(name), issued, ..Terms::default() }
-}
-
-fn met(situation: Situation<'_>, said: &[Said<'_>]) -> Result<Option<u64>, std::string::String> {
+fn met(situation: Situation, said: &[Said<'_>]) -> Result<Option<u64>, std::string::String> {
     let met = situation.meets(said, Digest::of(RELEASE), 2);
     met.map(|met| met.map(|it| it.sequence)).map_err(|unmet| unmet.to_string())
 }
 
 #[test]
-fn a_release_for_another_channel_is_only_taken_by_hand() {
-    let ours = situation();
-    let none = Situation { channel: None, ..ours };
-    let refused = "release is for the channel beta, which this device does not follow";
-    let beta = [said("a", channel("beta", 0))];
-    assert_eq!(met(ours, &[said("a", channel("stable", 0))]), Ok(None));
-    assert_eq!(met(ours, &[said("a", Terms::default())]), Ok(None));
-    assert_eq!(met(ours, &beta).unwrap_err(), refused);
-    assert_eq!(met(none, &beta).unwrap_err(), refused);
-    assert_eq!(met(Situation { wish: Wish::ByHand, ..ours }, &beta), Ok(None));
-    // Every signer that names channels must name ours, and may name others beside it.
-    let both = [said("a", channel("beta", 0)), said("a", channel("stable", 0))];
-    assert_eq!(met(ours, &both), Ok(None));
-    let silent = [said("a", channel("beta", 0)), said("a", Terms::default())];
-    assert_eq!(met(none, &silent).unwrap_err(), refused);
-    let apart = [said("a", channel("stable", 0)), said("b", channel("beta", 0))];
-    assert_eq!(met(ours, &apart).unwrap_err(), refused);
-}
-
-#[test]
 fn the_latest_word_of_a_signer_counts() {
-    let moved = [said("a", channel("beta", 1)), said("a", channel("stable", 2))];
-    assert_eq!(met(situation(), &moved), Ok(None));
-    let back = [said("a", channel("beta", 3)), said("a", channel("stable", 2))];
-    assert!(met(situation(), &back).is_err());
-    // Nobody's word is replaced by another's.
-    let other = [said("a", channel("beta", 1)), said("b", channel("stable", 2))];
-    assert!(met(situation(), &other).is_err());
+    let needs = |index, issued| Terms { not_before_index: index, issued, ..Terms::default() };
+    assert_eq!(met(situation(), &[said("a", needs(9, 1)), said("a", needs(7, 2))]), Ok(None));
+    assert!(met(situation(), &[said("a", needs(9, 3)), said("a", needs(7, 2))]).is_err());
+    // What was said at once counts together, and nobody's word is replaced by another's.
+    assert!(met(situation(), &[said("a", needs(9, 2)), said("a", needs(7, 2))]).is_err());
+    assert!(met(situation(), &[said("a", needs(9, 1)), said("b", needs(7, 2))]).is_err());
 }
 
 #[test]
@@ -82,7 +51,6 @@ fn only_a_clock_that_is_trusted_makes_a_release_expire() {
         "release expired at 1000, it is 1000 (in Unix seconds)"
     );
     assert_eq!(met(Situation { now: None, ..situation() }, &expires(1)), Ok(None));
-    assert!(met(Situation { wish: Wish::ByHand, ..situation() }, &expires(1)).is_err());
 }
 
 #[test]
@@ -127,8 +95,6 @@ fn terms_that_cannot_be_read_are_named() {
         (&[(ISSUED, "-1")][..], "annotation dev.gybe.issued is not an integer"),
         (&[(EXPIRES, "")], "annotation dev.gybe.expires is not an integer"),
         (&[(NOT_BEFORE_INDEX, "07")], "annotation dev.gybe.not-before-index is not an integer"),
-        (&[(CHANNEL, "")], "annotation dev.gybe.channel is not 1 to 64 characters"),
-        (&[(CHANNEL, "a b")], "annotation dev.gybe.channel is not 1 to 64 characters"),
         (&[(DOWNGRADE_TO, "sha256:00")], "dev.gybe.downgrade-to is not a SHA-256 digest"),
         (&all[..2], "a downgrade needs dev.gybe.downgrade-from, "),
         (&all[1..], "a downgrade needs dev.gybe.downgrade-from, "),
