@@ -15,13 +15,48 @@ use gybe_core::recipe::{
     FrameRecord, PAGE_LEN_MAX, PAGES_MAX, PackId, Part, Record, Stored, TABLE_LEN_MAX, Table,
 };
 use gybe_core::version::Version;
-use gybe_oci::{Layout, Platform, Resolved};
+use gybe_oci::{Blob, Layout, Platform, Resolved, Source};
 
 pub use error::BaseError;
 pub use pack::{BasePack, Group};
 
 /// The most bytes of a recipe that is read.
 const RECIPE_LEN_MAX: u64 = (TABLE_LEN_MAX + PAGES_MAX * PAGE_LEN_MAX) as u64;
+
+/// Where a release's blobs are read: in a layout, or wherever a source is.
+pub trait Blobs {
+    /// Opens a blob of `len` bytes.
+    ///
+    /// # Errors
+    /// It is not there, or of another length.
+    fn blob_of_len(&self, digest: &Digest, len: u64) -> Result<Blob, BaseError>;
+
+    /// All bytes of a blob of at most `limit` bytes, whose digest is right.
+    ///
+    /// # Errors
+    /// It cannot be read, is longer, or is another.
+    fn read_blob(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, BaseError>;
+}
+
+impl Blobs for Layout {
+    fn blob_of_len(&self, digest: &Digest, len: u64) -> Result<Blob, BaseError> {
+        Ok(Self::blob_of_len(self, digest, len)?)
+    }
+
+    fn read_blob(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, BaseError> {
+        Ok(Self::read_blob(self, digest, limit)?)
+    }
+}
+
+impl Blobs for Source {
+    fn blob_of_len(&self, digest: &Digest, len: u64) -> Result<Blob, BaseError> {
+        Ok(Self::blob_of_len(self, digest, len)?)
+    }
+
+    fn read_blob(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, BaseError> {
+        Ok(Self::read_blob(self, digest, limit)?)
+    }
+}
 
 /// An earlier release, opened to be built on.
 #[derive(Debug)]
@@ -62,13 +97,13 @@ impl Base {
     ///
     /// # Errors
     /// As [`Base::open`].
-    pub fn of(layout: &Layout, resolved: &Resolved) -> Result<Self, BaseError> {
+    pub fn of(source: &impl Blobs, resolved: &Resolved) -> Result<Self, BaseError> {
         let manifest = Manifest::parse(&resolved.manifest)
             .map_err(|cause| BaseError::Manifest { why: cause.to_string() })?;
         let config_len = manifest.config.len;
-        layout.blob_of_len(&manifest.config.digest, config_len)?;
+        source.blob_of_len(&manifest.config.digest, config_len)?;
         let limit = gybe_core::config::CONFIG_LEN_MAX as u64;
-        let text = layout.read_blob(&manifest.config.digest, limit)?;
+        let text = source.read_blob(&manifest.config.digest, limit)?;
         let config = Config::parse(&text, Version::ours())
             .map_err(|cause| BaseError::Config { why: cause.to_string() })?;
         if config.packs.len() != manifest.packs.len() {
@@ -77,8 +112,8 @@ impl Base {
                 told: config.packs.len(),
             });
         }
-        layout.blob_of_len(&manifest.recipe.digest, manifest.recipe.len)?;
-        let recipe = layout.read_blob(&manifest.recipe.digest, RECIPE_LEN_MAX)?;
+        source.blob_of_len(&manifest.recipe.digest, manifest.recipe.len)?;
+        let recipe = source.read_blob(&manifest.recipe.digest, RECIPE_LEN_MAX)?;
         let Recipe { chunks, mut packs } = Recipe::read(&config, &recipe)?;
 
         let history = pack::History::read(&text)?;
@@ -86,7 +121,7 @@ impl Base {
         for (pack, blob) in config.packs.iter().zip(&manifest.packs) {
             let frames = packs.remove(&pack.id).unwrap_or_default();
             let groups = history.groups(pack.id, frames.records.len())?;
-            let blob = layout.blob_of_len(&blob.digest, blob.len)?;
+            let blob = source.blob_of_len(&blob.digest, blob.len)?;
             opened.push(BasePack::new(pack.id, blob, frames, groups)?);
         }
         let packs = opened;

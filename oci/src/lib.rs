@@ -34,8 +34,8 @@ pub use offer::{Offer, OfferError, Read};
 pub use package::{Package, Refusal};
 pub use reference::{LayoutReference, Reference, ReferenceError, RegistryReference, Transport};
 pub use registry::{
-    Access, Answer, Ask, ConfigurationError, CredentialsError, Limits, Parts, RegistryError,
-    Repository, Scope, Target, Traffic, post_json,
+    Access, Answer, Ask, ConfigurationError, CredentialsError, Limits, Lists, Parts, PushError,
+    ReadAt, RegistryError, Repository, Scope, Sent, Target, Traffic, post_json,
 };
 pub use resolve::{IMAGES_MAX, Listed, Resolved};
 pub use signatures::{Candidate, SIGNATURE_CANDIDATES_MAX, SIGNATURE_MANIFEST_LEN_MAX};

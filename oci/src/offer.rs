@@ -16,7 +16,6 @@ use crate::package::Package;
 use crate::reference::{Reference, ReferenceError};
 use crate::registry::RegistryError;
 use crate::resolve::Resolved;
-use crate::signatures::Candidate;
 use crate::source::{Source, SourceError, Sources};
 
 /// A source that was opened, and the bytes in it that decide whether the release is believed.
@@ -92,7 +91,7 @@ impl Offer {
         let mut documents = Vec::new();
         let subjects = std::iter::once(&digest).chain(found.indexes.last());
         for subject in subjects {
-            for candidate in candidates(&opened, subject)? {
+            for candidate in opened.signature_candidates(subject)? {
                 let room = CANDIDATES_MAX.saturating_sub(documents.len());
                 let small = |digest: &Digest, limit| small_blob(&opened, digest, limit);
                 let carried = Document::from_manifest(&candidate.manifest, room, small)?;
@@ -148,13 +147,6 @@ fn release_config(name: &str, source: &Source, found: &Resolved) -> Result<Diges
         return Err(OfferError::NotARelease { name: name(), found: manifest.config.media_type });
     }
     Ok(manifest.config.digest)
-}
-
-fn candidates(source: &Source, subject: &Digest) -> Result<Vec<Candidate>, SourceError> {
-    Ok(match source {
-        Source::Layout(layout) => layout.signature_candidates(subject)?,
-        Source::Registry(repository) => repository.signature_candidates(subject)?,
-    })
 }
 
 /// A blob of a signature; `None`, if it is one that is not there.

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! repository ── documents: tags, indexes, manifests, what may be signatures
+//!     │     ├── push: what is sent to it
 //!     │     └── body: parts of blobs, resumed where they broke
 //! exchange ──── one request: endpoints, challenge, redirects, waiting and trying again
 //!     │     ├── token, challenge, credentials: who we are, and whom that is told
@@ -29,6 +30,7 @@ mod endpoint;
 mod error;
 mod exchange;
 mod post;
+mod push;
 mod range;
 mod repository;
 mod token;
@@ -42,4 +44,5 @@ pub use credentials::CredentialsError;
 pub use error::RegistryError;
 pub use exchange::{Answer, Ask, Scope, Target};
 pub use post::post_json;
+pub use push::{Lists, PushError, ReadAt, Sent};
 pub use repository::{Parts, Repository};

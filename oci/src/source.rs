@@ -9,6 +9,7 @@ use crate::blob::Blob;
 use crate::layout::{Layout, LayoutError};
 use crate::reference::{Reference, RegistryReference};
 use crate::registry::{Access, Client, Parts, RegistryError, Repository, Traffic};
+use crate::signatures::Candidate;
 
 /// How long a gap between two parts of a blob may be, in bytes, for both to be asked for as one. At
 /// 100 KiB in a second and 300 ms there and back, asking again costs as much as 30 KiB; on better
@@ -88,6 +89,30 @@ impl Source {
         Ok(match self {
             Self::Layout(layout) => layout.blob_of_len(digest, len)?,
             Self::Registry(repository) => Blob::in_registry(repository.clone(), len, *digest),
+        })
+    }
+
+    /// Manifests that may be those of signatures over `subject`, as [`Layout::signature_candidates`].
+    ///
+    /// # Errors
+    /// The names of the blobs cannot be read, or the registry cannot be asked.
+    pub fn signature_candidates(&self, subject: &Digest) -> Result<Vec<Candidate>, SourceError> {
+        Ok(match self {
+            Self::Layout(layout) => layout.signature_candidates(subject)?,
+            Self::Registry(repository) => repository.signature_candidates(subject)?,
+        })
+    }
+
+    /// A manifest or an index of at most `limit` bytes, whose digest is right.
+    ///
+    /// # Errors
+    /// It cannot be had, is longer, or is another.
+    pub fn document(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, SourceError> {
+        Ok(match self {
+            Self::Layout(layout) => layout.read_blob(digest, limit)?,
+            Self::Registry(repository) => {
+                repository.manifest(&digest.to_string(), Some(digest), limit)?.1
+            }
         })
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
-use gybe_oci::LayoutReference;
+use gybe_oci::{LayoutReference, Reference};
 
 use crate::disk::{Firmware, Format, LoaderName, Place};
 use crate::sign::Annotation;
@@ -52,9 +52,9 @@ pub struct Seal {
     /// Make a release without the target boot: for boards whose loader finds the kernel elsewhere
     #[arg(long, conflicts_with = "kernel")]
     pub no_boot: bool,
-    /// Where the release goes: oci:DIR[:tag]
+    /// Where the release goes: oci:DIR[:tag] or docker://HOST/REPOSITORY[:tag]
     #[arg(long, value_name = "SOURCE")]
-    pub output: LayoutReference,
+    pub output: Reference,
     /// Build on this earlier release: refer to the packs that it has, pack only what is new
     #[arg(long, value_name = "SOURCE")]
     pub base: Option<LayoutReference>,
@@ -116,9 +116,9 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("signers").arg("keys").required(true))]
 pub struct Sign {
-    /// What to sign: oci:DIR[:tag]
+    /// What to sign: oci:DIR[:tag] or docker://HOST/REPOSITORY[:tag]
     #[arg(value_name = "SOURCE")]
-    pub source: LayoutReference,
+    pub source: Reference,
     /// What to sign with.
     #[command(flatten)]
     pub signing: Signing,
@@ -130,17 +130,18 @@ pub struct Sign {
 /// `gybe-publish bundle`
 #[derive(Args, Debug)]
 pub struct Bundle {
-    /// The signed releases: oci:DIR[:tag] or oci-archive:FILE[:tag], of which all architectures are
-    /// taken
+    /// The signed releases: docker://HOST/REPOSITORY[:tag], oci:DIR[:tag] or oci-archive:FILE[:tag], of
+    /// which all architectures are taken
     #[arg(value_name = "SOURCE", required = true)]
-    pub sources: Vec<LayoutReference>,
-    /// Where they go: oci:DIR[:tag] or oci-archive:FILE[:tag]; with a tag they get that one
+    pub sources: Vec<Reference>,
+    /// Where they go: oci:DIR[:tag], oci-archive:FILE[:tag] or docker://HOST/REPOSITORY[:tag]; with a
+    /// tag they get that one
     #[arg(long, value_name = "SOURCE")]
-    pub output: LayoutReference,
+    pub output: Reference,
     /// Leave out what devices do not need that run this release; may come several times, and then
     /// what all of them need is there
     #[arg(long = "base", value_name = "SOURCE")]
-    pub bases: Vec<LayoutReference>,
+    pub bases: Vec<Reference>,
     /// Take only this architecture; may come several times
     #[arg(long = "arch", value_name = "A")]
     pub architectures: Vec<String>,
@@ -220,7 +221,7 @@ pub struct Signing {
     #[arg(long = "annotation", value_name = "KEY=VALUE")]
     pub annotations: Vec<Annotation>,
     /// The name of the repository that podman and skopeo will look for in the signature
-    /// [default: the name of the layout's directory]
+    /// [default: host and repository, or the name of the layout's directory]
     #[arg(long, value_name = "NAME")]
     pub docker_reference: Option<String>,
 }
@@ -276,7 +277,7 @@ mod tests {
         assert_eq!(parse("gybe-publish sign oci:dir:v1"), missing);
         assert_eq!(parse("gybe-publish sign --key a.pem"), missing);
         assert_eq!(
-            parse("gybe-publish sign --key a.pem docker://host/repo:v1"),
+            parse("gybe-publish sign --key a.pem docker://host:5000/Repo:v1"),
             Err(ErrorKind::ValueValidation)
         );
         let good = parse("gybe-publish sign --key a.pem oci:dir:v1 --annotation a=b --key b.pem");

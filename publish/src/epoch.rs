@@ -2,18 +2,37 @@
 //!
 //! Source: <https://reproducible-builds.org/specs/source-date-epoch/>.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 /// The last second of the year 9999: what four digits of a year can say.
 const SECONDS_MAX: u64 = 253_402_300_799;
+
+/// Seconds since 1970: `SOURCE_DATE_EPOCH`, else what the clock says.
+///
+/// # Errors
+/// [`EpochError`] as [`created`].
+pub fn now() -> Result<u64, EpochError> {
+    if let Some(seconds) = given()? {
+        return Ok(seconds);
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    // A clock before 1970 makes a statement that every other one replaces.
+    Ok(now.map_or(0, |now| now.as_secs()))
+}
 
 /// The time to write, as RFC 3339 in UTC.
 ///
 /// # Errors
 /// [`EpochError`] if the variable is set to something else than seconds before the year 10000.
 pub fn created() -> Result<String, EpochError> {
-    let Some(value) = std::env::var_os("SOURCE_DATE_EPOCH") else { return Ok(rfc3339(0)) };
+    Ok(rfc3339(given()?.unwrap_or(0)))
+}
+
+fn given() -> Result<Option<u64>, EpochError> {
+    let Some(value) = std::env::var_os("SOURCE_DATE_EPOCH") else { return Ok(None) };
     let seconds = value.to_str().and_then(|value| value.parse().ok());
     match seconds {
-        Some(seconds) if seconds <= SECONDS_MAX => Ok(rfc3339(seconds)),
+        Some(seconds) if seconds <= SECONDS_MAX => Ok(Some(seconds)),
         _ => Err(EpochError { value: value.to_string_lossy().into_owned() }),
     }
 }

@@ -6,6 +6,7 @@ pub mod disk;
 pub mod epoch;
 pub mod key;
 pub mod output;
+pub mod push;
 pub mod seal;
 pub mod sign;
 

@@ -10,6 +10,7 @@ mod document;
 mod error;
 mod input;
 mod microshift;
+mod output;
 mod progress;
 mod report;
 
@@ -22,7 +23,7 @@ use gybe_image::fat::SectorLen;
 use gybe_image::image::platform;
 use gybe_image::pack::{Done, Packer};
 use gybe_image::{boot, erofs};
-use gybe_oci::{BlobWriter, Descriptor, LayoutWriter, Transport};
+use gybe_oci::{BlobWriter, Descriptor, LayoutReference, LayoutWriter};
 
 use crate::cli::Seal;
 use crate::sign;
@@ -31,6 +32,7 @@ use boot_files::BootFiles;
 use document::{Facts, Pack};
 pub use error::SealError;
 use input::{Boot, Source};
+use output::Output;
 use progress::Bars;
 use report::{PackReport, Sealed};
 
@@ -48,9 +50,7 @@ pub fn run(arguments: &Seal) -> Result<(), SealError> {
     // Everything that can be refused is refused before the long part.
     check_name("--compatible", &arguments.compatible)?;
     check_name("--version", &arguments.version)?;
-    if arguments.output.transport != Transport::Directory {
-        return Err(SealError::Output { name: arguments.output.to_string() });
-    }
+    let output = Output::open(&arguments.output)?;
     let keys = sign::read_keys(&arguments.signing)?;
     let source = Source::open(arguments)?;
     let earlier = Earlier::open(arguments, source.architecture())?;
@@ -62,7 +62,7 @@ pub fn run(arguments: &Seal) -> Result<(), SealError> {
     let (tree, spool, architecture) = (&input.tree, &input.contents, &input.architecture);
     let microshift = microshift::version(tree, spool, architecture)?;
 
-    let writer = LayoutWriter::open(&arguments.output.path)?;
+    let writer = LayoutWriter::open(&output.folder().path)?;
     let level = arguments.level.unwrap_or(if base.is_some() { LEVEL_OF_NEW } else { LEVEL });
     let mut packer = Packer::new(base, writer.blob()?, level)?;
     let mut root = erofs::layout(tree)?;
@@ -93,18 +93,20 @@ pub fn run(arguments: &Seal) -> Result<(), SealError> {
         microshift: microshift.as_deref(),
         boot_files: boot_files.as_ref(),
     };
-    let sealed = write(&writer, earlier.as_ref(), done, &facts, arguments)?;
+    let sealed = write(&writer, earlier.as_ref(), done, &facts, arguments, output.folder())?;
     let signed = if keys.is_empty() {
         Vec::new()
     } else {
         sign::sign(
             &writer,
             sealed.descriptor.clone(),
-            &arguments.output,
+            &output.repository(),
             &keys,
             &arguments.signing,
         )?
     };
+    drop(writer);
+    output.finish()?;
     sealed.report(&facts, base, &signed, arguments.json)
 }
 
@@ -133,6 +135,7 @@ fn write(
     done: Done<'_, BlobWriter<'_>>,
     facts: &Facts<'_>,
     arguments: &Seal,
+    output: &LayoutReference,
 ) -> Result<Sealed, SealError> {
     let Done { targets, kept, new, recipe, repacked, shares, out } = done;
     let mut packs = Vec::new();
@@ -166,7 +169,7 @@ fn write(
     let mut descriptor = Descriptor::new(MANIFEST_TYPE, digest, len);
     descriptor.artifact_type = Some(RELEASE_TYPE.to_owned());
     descriptor.platform = Some(platform(facts.architecture));
-    writer.list(&descriptor, arguments.output.tag.as_deref())?;
+    writer.list(&descriptor, output.tag.as_deref())?;
     let targets = targets.into_iter().map(|it| (it.name, it.size, it.root_hash)).collect();
     let packs = packs.iter().enumerate().map(|(at, it)| PackReport::of(it, at >= earlier_packs));
     let packs = packs.collect();

@@ -6,7 +6,8 @@
 mod bundle;
 mod error;
 mod layout;
-mod simple;
+mod registry;
+pub(crate) mod simple;
 #[cfg(test)]
 mod tests;
 
@@ -14,11 +15,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
 
-use gybe_oci::{Descriptor, Layout, LayoutReference, LayoutWriter, Transport};
+use gybe_core::digest::Digest;
+use gybe_oci::{Descriptor, Layout, LayoutReference, LayoutWriter, Reference, Sources, Transport};
 use serde::Serialize;
 
 use crate::cli::{Sign, Signing};
 use crate::key::PrivateKey;
+use crate::push::{PushFailure, access};
 use crate::{epoch, output};
 
 pub use self::error::SignError;
@@ -28,6 +31,12 @@ const REPORT_VERSION: u32 = 1;
 
 /// The longest name and the longest value of an annotation, in bytes.
 const ANNOTATION_LEN_MAX: usize = 1024;
+
+/// What annotations begin with by which devices decide.
+const DECISION: &str = "dev.gybe.";
+
+/// The annotation that orders the statements about a release: seconds since 1970, unless given.
+const ISSUED: &str = "dev.gybe.issued";
 
 /// Something to be said in the signed bytes, beside the digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,15 +117,14 @@ struct Report<'a> {
 /// Runs the verb.
 pub fn run(arguments: &Sign) -> Result<(), SignError> {
     let keys = read_keys(&arguments.signing)?;
-    if arguments.source.transport != Transport::Directory {
-        return Err(SignError::ReadOnly { source_name: arguments.source.to_string() });
-    }
-    // A writer would make a layout where there is none.
-    Layout::open(&arguments.source)?;
-    let writer = LayoutWriter::open(&arguments.source.path)?;
-    let subject = layout::subject(writer.layout(), arguments.source.tag.as_deref())?;
-    let digest = subject.digest;
-    let signed = sign(&writer, subject, &arguments.source, &keys, &arguments.signing)?;
+    let (digest, signed) = match &arguments.source {
+        Reference::Layout(source) => in_layout(source, &keys, &arguments.signing)?,
+        Reference::Registry(reference) => {
+            let repository = Sources::new(access()).repository(reference);
+            let repository = repository.map_err(PushFailure::from)?;
+            registry::sign(&repository, reference, &keys, &arguments.signing)?
+        }
+    };
     if arguments.json {
         let digest = digest.to_string();
         output::json(&Report { version: REPORT_VERSION, digest, signatures: &signed })?;
@@ -127,6 +135,23 @@ pub fn run(arguments: &Sign) -> Result<(), SignError> {
         }
     }
     Ok(())
+}
+
+/// Signs what a layout has. Gives its digest, and what was made.
+fn in_layout(
+    source: &LayoutReference,
+    keys: &[PrivateKey],
+    signing: &Signing,
+) -> Result<(Digest, Vec<Signed>), SignError> {
+    if source.transport != Transport::Directory {
+        return Err(SignError::ReadOnly { source_name: source.to_string() });
+    }
+    // A writer would make a layout where there is none.
+    Layout::open(source)?;
+    let writer = LayoutWriter::open(&source.path)?;
+    let subject = layout::subject(writer.layout(), source.tag.as_deref())?;
+    let digest = subject.digest;
+    Ok((digest, sign(&writer, subject, &directory_name(&source.path), keys, signing)?))
 }
 
 /// Reads the private keys, each of which may be given once.
@@ -145,14 +170,15 @@ pub fn read_keys(signing: &Signing) -> Result<Vec<PrivateKey>, SignError> {
     Ok(keys)
 }
 
-/// Signs what `subject` names in a layout, with every key, in both formats.
+/// Signs what `subject` names in a layout, with every key, in both formats. The signatures say that it
+/// belongs to `repository`, unless they are told otherwise.
 ///
 /// # Errors
 /// [`SignError`] or what the layout says; some signatures may have been written.
 pub fn sign(
     writer: &LayoutWriter,
     subject: Descriptor,
-    source: &LayoutReference,
+    repository: &str,
     keys: &[PrivateKey],
     signing: &Signing,
 ) -> Result<Vec<Signed>, SignError> {
@@ -162,8 +188,13 @@ pub fn sign(
             return Err(SignError::AnnotationTwice { key: key.clone() });
         }
     }
+    // What is decided about a release is in the newest statement: so each says when it was made.
+    let decides = annotations.keys().any(|key| key.starts_with(DECISION));
+    if decides && !annotations.contains_key(ISSUED) {
+        annotations.insert(ISSUED.to_owned(), epoch::now()?.to_string());
+    }
     let docker_reference =
-        signing.docker_reference.clone().unwrap_or_else(|| directory_name(&source.path));
+        signing.docker_reference.clone().unwrap_or_else(|| repository.to_owned());
     let created = epoch::created()?;
     let claim = Claim { subject, docker_reference, annotations, created };
     let mut signed = layout::add_simple(writer, &claim, keys)?;
@@ -174,7 +205,7 @@ pub fn sign(
 }
 
 /// The name of a directory, also where it is `.`.
-fn directory_name(path: &Path) -> String {
+pub(crate) fn directory_name(path: &Path) -> String {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use gybe_core::digest::Digest;
 use gybe_core::recipe::{FrameIndex, PackId, RecipeError};
-use gybe_oci::LayoutError;
+use gybe_oci::{LayoutError, SourceError};
 
 /// Why a release cannot be built on.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +12,9 @@ pub enum BaseError {
     /// It is not there, or a blob of it is missing or damaged.
     #[error("base: {0}")]
     Layout(#[from] LayoutError),
+    /// It is in a registry, and cannot be had there.
+    #[error("base: {0}")]
+    Source(Box<SourceError>),
     /// What is there is no release.
     #[error("base is no release: {why}")]
     Manifest {
@@ -106,4 +109,13 @@ pub enum BaseError {
     /// Every number that a pack can have was used.
     #[error("base: all 65536 numbers of packs were used: seal without a base")]
     Numbers,
+}
+
+impl From<SourceError> for BaseError {
+    fn from(cause: SourceError) -> Self {
+        match cause {
+            SourceError::Layout(cause) => Self::Layout(cause),
+            other @ SourceError::Registry(_) => Self::Source(Box::new(other)),
+        }
+    }
 }

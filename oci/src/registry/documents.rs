@@ -23,7 +23,7 @@ use crate::resolve::{DEPTH_MAX, Resolved, choose, images_of};
 use crate::signatures::{Candidate, SIGNATURE_CANDIDATES_MAX, SIGNATURE_MANIFEST_LEN_MAX};
 
 /// The documents that are understood.
-const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+pub(super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.docker.distribution.manifest.v2+json";
@@ -93,7 +93,10 @@ impl Repository {
     }
 
     /// A manifest or an index, and which of them it says that it is.
-    fn manifest(
+    ///
+    /// # Errors
+    /// It cannot be had, is longer than `limit`, or is another than `digest` names.
+    pub fn manifest(
         &self,
         name: &str,
         digest: Option<&Digest>,

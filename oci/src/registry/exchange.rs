@@ -4,7 +4,9 @@
 use std::fmt;
 use std::ops::Range;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RANGE};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LOCATION, RANGE,
+};
 use reqwest::{Body, Method, Response, StatusCode, Url};
 use serde::Deserialize;
 use tracing::debug;
@@ -48,6 +50,8 @@ pub struct Ask<'a> {
     pub accept: Option<&'a str>,
     /// Which part of it.
     pub range: Option<Range<u64>>,
+    /// Where what is sent along belongs in what it is a part of.
+    pub content_range: Option<String>,
     /// What is sent along and of which type, made anew for each try.
     pub body: Option<(&'a str, &'a (dyn Fn() -> Body + Sync))>,
     /// For what a token must be good.
@@ -69,8 +73,16 @@ impl Ask<'_> {
     /// Asks to read something below the repository.
     #[must_use]
     pub fn get(path: String, what: String) -> Self {
-        let (method, target) = (Method::GET, Target::Path(path));
-        Self { method, target, accept: None, range: None, body: None, scope: Scope::Pull, what }
+        Self {
+            method: Method::GET,
+            target: Target::Path(path),
+            accept: None,
+            range: None,
+            content_range: None,
+            body: None,
+            scope: Scope::Pull,
+            what,
+        }
     }
 }
 
@@ -185,6 +197,9 @@ impl Client {
             }
             if let Some(wanted) = &ask.range {
                 request = request.header(RANGE, range::header(wanted));
+            }
+            if let Some(place) = &ask.content_range {
+                request = request.header(CONTENT_RANGE, place);
             }
             if let Some((kind, body)) = ask.body {
                 request = request.header(CONTENT_TYPE, kind).body(body());

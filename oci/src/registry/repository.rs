@@ -26,7 +26,7 @@ pub(super) struct Inner {
     /// What it is called in messages.
     name: String,
     /// Mirrors first.
-    endpoints: Vec<Endpoint>,
+    pub(super) endpoints: Vec<Endpoint>,
     /// The place that answered last: it is asked first.
     last: AtomicUsize,
     /// How the last part of a blob was given: see [`Parts`].
@@ -214,7 +214,7 @@ impl Inner {
     }
 
     /// What is said when the configuration leaves no place to ask.
-    fn nowhere(&self) -> RegistryError {
+    pub(super) fn nowhere(&self) -> RegistryError {
         RegistryError::NotFound { host: self.name.clone(), what: "place to ask".to_owned() }
     }
 }

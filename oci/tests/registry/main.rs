@@ -9,5 +9,6 @@ mod documents;
 mod hostile;
 mod links;
 mod mirrors;
+mod push;
 mod server;
 mod who;

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gybe_core::digest::Digest;
 use gybe_core::manifest::Manifest;
-use gybe_oci::{Descriptor, Index, Layout, REF_NAME, media_type};
+use gybe_oci::{Descriptor, INDEX_LEN_MAX, Index, REF_NAME, Source, media_type};
 use serde_json::json;
 
-use super::BundleError;
 use super::release::Release;
 use super::signatures::{About, about};
+use super::{BundleError, Unsigned};
 
 /// A blob, and where it comes from.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Part<'s> {
 #[derive(Debug)]
 pub enum Origin<'s> {
     /// It is copied.
-    Layout(&'s Layout),
+    Source(&'s Source),
     /// It is made here.
     Made(Vec<u8>),
 }
@@ -68,10 +68,18 @@ impl<'s> Contents<'s> {
         self.tops.iter().chain(about).cloned().collect()
     }
 
+    /// Takes the tags away.
+    pub fn untag(&mut self) {
+        for top in &mut self.tops {
+            top.annotations.remove(REF_NAME);
+        }
+    }
+
     /// Puts together what `releases` are made of, but for the packs that `needs` leaves out.
     pub(super) fn collect(
         releases: Vec<Release<'s>>,
         needs: Vec<Vec<bool>>,
+        unsigned: Unsigned,
     ) -> Result<Self, BundleError> {
         let mut parts = Parts::default();
         let mut contents = Self::default();
@@ -90,24 +98,24 @@ impl<'s> Contents<'s> {
         }
         for (release, needed) in releases.iter().zip(needs) {
             let mut signatures = 0;
-            let (layout, found) = (&release.source.layout, &release.found);
+            let (source, found) = (&release.source.place, &release.found);
             let digest = found.descriptor.digest;
             let carried = found.indexes.iter().filter(|it| parts.has(it)).copied();
             let subjects: Vec<_> = carried.chain([digest]).collect();
             for subject in &subjects {
-                for about in about(layout, subject)? {
+                for about in about(source, subject)? {
                     signatures += 1;
                     let Descriptor { digest, size, .. } = about.entry;
-                    parts.document(layout, digest, size, Some(media_type::MANIFEST));
+                    parts.document(source, digest, size, Some(media_type::MANIFEST));
                     for (digest, len) in &about.blobs {
-                        parts.document(layout, *digest, *len, None);
+                        parts.document(source, *digest, *len, None);
                     }
                     if signed.insert(digest) {
                         contents.about.push(about);
                     }
                 }
             }
-            if signatures == 0 {
+            if signatures == 0 && unsigned == Unsigned::Refuse {
                 return Err(BundleError::Unsigned { name: release.source.name(), digest });
             }
             let packs = parts.release(release, &needed)?;
@@ -142,13 +150,13 @@ impl<'s> Parts<'s> {
 
     fn document(
         &mut self,
-        layout: &'s Layout,
+        source: &'s Source,
         digest: Digest,
         len: u64,
         document: Option<&'static str>,
     ) {
         if self.seen.insert(digest) {
-            self.documents.push(Part { digest, len, document, from: Origin::Layout(layout) });
+            self.documents.push(Part { digest, len, document, from: Origin::Source(source) });
         }
     }
 
@@ -165,7 +173,7 @@ impl<'s> Parts<'s> {
         for release in group {
             let found = &release.found;
             let Descriptor { digest, size, .. } = found.descriptor;
-            self.document(&release.source.layout, digest, size, Some(media_type::MANIFEST));
+            self.document(&release.source.place, digest, size, Some(media_type::MANIFEST));
         }
         if let Some(index) = self.carried_index(group)? {
             return Ok(vec![index]);
@@ -189,7 +197,7 @@ impl<'s> Parts<'s> {
     /// else: then it is carried as it is.
     fn carried_index(&mut self, group: &[&Release<'s>]) -> Result<Option<Descriptor>, BundleError> {
         let Some(first) = group.first() else { return Ok(None) };
-        let (layout, path) = (&first.source.layout, &first.found.indexes);
+        let (source, path) = (&first.source.place, &first.found.indexes);
         let Some(outermost) = path.first() else { return Ok(None) };
         let same =
             |it: &&Release<'_>| it.found.indexes == *path && std::ptr::eq(it.source, first.source);
@@ -198,23 +206,23 @@ impl<'s> Parts<'s> {
         }
         let mut is_signed = false;
         for index in path {
-            is_signed |= !about(layout, index)?.is_empty();
+            is_signed |= !about(source, index)?.is_empty();
         }
-        let lists = |index: &Digest| -> Result<usize, BundleError> {
-            let text = layout.read_blob(index, gybe_oci::INDEX_LEN_MAX)?;
-            // It was read as one a moment ago; one that is none any more is not carried.
-            Ok(Index::parse(&text).map_or(usize::MAX, |index| index.manifests.len()))
-        };
-        let is_whole = path.len() == 1 && lists(outermost)? == group.len();
+        let read = |index: &Digest| source.document(index, INDEX_LEN_MAX);
+        // It was read as an index a moment ago; one that is none any more lists nothing that we know.
+        let count = |text: &[u8]| Index::parse(text).map_or(usize::MAX, |it| it.manifests.len());
+        let is_whole = path.len() == 1 && count(&read(outermost)?) == group.len();
         if !is_signed && !is_whole {
             return Ok(None);
         }
+        let mut top = None;
         // The innermost first: a registry wants what an index lists before the index.
         for index in path.iter().rev() {
-            let len = layout.blob(index)?.len();
-            self.document(layout, *index, len, Some(media_type::INDEX));
+            let len = read(index)?.len() as u64;
+            self.document(source, *index, len, Some(media_type::INDEX));
+            top = Some(Descriptor::new(media_type::INDEX, *index, len));
         }
-        Ok(Some(Descriptor::new(media_type::INDEX, *outermost, layout.blob(outermost)?.len())))
+        Ok(top)
     }
 
     /// What one release is made of.
@@ -223,23 +231,23 @@ impl<'s> Parts<'s> {
         release: &Release<'s>,
         needed: &[bool],
     ) -> Result<Vec<(Digest, u64, bool)>, BundleError> {
-        let layout = &release.source.layout;
+        let source = &release.source.place;
         let digest = release.found.descriptor.digest;
         let manifest = Manifest::parse(&release.found.manifest).map_err(|cause| {
             let name = release.source.name();
             BundleError::NotARelease { name, digest, why: cause.to_string() }
         })?;
-        self.document(layout, manifest.config.digest, manifest.config.len, None);
+        self.document(source, manifest.config.digest, manifest.config.len, None);
         let recipe = manifest.recipe;
         if self.seen.insert(recipe.digest) {
             let (digest, len) = (recipe.digest, recipe.len);
-            self.recipes.push(Part { digest, len, document: None, from: Origin::Layout(layout) });
+            self.recipes.push(Part { digest, len, document: None, from: Origin::Source(source) });
         }
         let mut packs = Vec::new();
         for (pack, &is_needed) in manifest.packs.iter().zip(needed) {
             let (digest, len) = (pack.digest, pack.len);
             if is_needed && self.seen.insert(digest) {
-                self.packs.push(Part { digest, len, document: None, from: Origin::Layout(layout) });
+                self.packs.push(Part { digest, len, document: None, from: Origin::Source(source) });
             }
             packs.push((digest, len, is_needed));
         }

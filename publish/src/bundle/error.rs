@@ -2,7 +2,9 @@
 
 use gybe_core::digest::Digest;
 use gybe_image::base::BaseError;
-use gybe_oci::LayoutError;
+use gybe_oci::{LayoutError, SourceError};
+
+use crate::push::PushFailure;
 
 /// Why there is no bundle.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,15 @@ pub enum BundleError {
         /// The base.
         name: String,
     },
+    /// A source cannot be opened or read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A registry would not take a release that is not whole.
+    #[error("a registry takes whole releases only: leave out --base")]
+    BasesForRegistry,
+    /// The registry did not take everything.
+    #[error(transparent)]
+    Push(#[from] PushFailure),
     /// The report cannot be written.
     #[error("cannot write JSON: {0}")]
     Json(#[from] serde_json::Error),

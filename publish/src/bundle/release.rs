@@ -1,16 +1,22 @@
 //! Which releases are meant, and which of their packs the devices need.
 
+use gybe_core::digest::Digest;
 use gybe_core::manifest::Manifest;
 use gybe_image::base::Base;
-use gybe_oci::{Layout, LayoutReference, Platform, Resolved};
+use gybe_oci::{
+    Descriptor, IMAGES_MAX, INDEX_LEN_MAX, Index, MANIFEST_LEN_MAX, Platform, Reference,
+    RegistryReference, Repository, Resolved, SourceError,
+};
 
 use super::BundleError;
 
 /// A source that was opened.
 #[derive(Debug)]
-pub(super) struct Source {
-    pub(super) layout: Layout,
-    pub(super) reference: LayoutReference,
+pub struct Source {
+    /// Where its blobs are.
+    pub place: gybe_oci::Source,
+    /// How it is spelt.
+    pub reference: Reference,
 }
 
 /// A release that was found.
@@ -32,7 +38,7 @@ impl Release<'_> {
     }
 
     fn base(&self) -> Result<Base, BundleError> {
-        let opened = Base::of(&self.source.layout, &self.found);
+        let opened = Base::of(&self.source.place, &self.found);
         opened.map_err(|cause| BundleError::Release {
             name: self.source.name(),
             cause: Box::new(cause),
@@ -45,9 +51,31 @@ impl Source {
         self.reference.to_string()
     }
 
+    /// The repository, if it is another one of the same registry.
+    pub(super) fn beside<'s>(&'s self, other: &RegistryReference) -> Option<&'s str> {
+        match &self.reference {
+            Reference::Registry(registry)
+                if registry.host == other.host && registry.repository != other.repository =>
+            {
+                Some(&registry.repository)
+            }
+            _ => None,
+        }
+    }
+
     fn releases(&self, tag: Option<&str>) -> Result<Vec<Release<'_>>, BundleError> {
-        let listed = self.layout.listed(self.reference.tag.as_deref())?;
-        listed.into_iter().map(|it| self.release(self.layout.read_listed(it)?, tag)).collect()
+        let found = match (&self.place, &self.reference) {
+            (gybe_oci::Source::Registry(repository), Reference::Registry(reference)) => {
+                in_registry(repository, reference)?
+            }
+            (gybe_oci::Source::Layout(layout), reference) => {
+                let listed = layout.listed(super::tag_of(reference))?.into_iter();
+                listed.map(|it| layout.read_listed(it)).collect::<Result<_, _>>()?
+            }
+            // A source is opened from its reference.
+            (gybe_oci::Source::Registry(_), Reference::Layout(_)) => Vec::new(),
+        };
+        found.into_iter().map(|found| self.release(found, tag)).collect()
     }
 
     fn release(&self, found: Resolved, tag: Option<&str>) -> Result<Release<'_>, BundleError> {
@@ -58,12 +86,48 @@ impl Source {
         let (compatible, version) = (manifest.compatible.to_owned(), manifest.version.to_owned());
         let architecture = manifest.architecture.to_owned();
         let outermost = found.indexes.first().copied().unwrap_or(digest);
-        let entries = &self.layout.index().manifests;
-        let listed = entries.iter().find(|entry| entry.digest == outermost);
-        let tag = tag.or(self.reference.tag.as_deref()).or_else(|| listed?.ref_name());
+        let listed = match &self.place {
+            gybe_oci::Source::Layout(layout) => {
+                layout.index().manifests.iter().find(|entry| entry.digest == outermost)
+            }
+            gybe_oci::Source::Registry(_) => None,
+        };
+        let tag = tag.or_else(|| super::tag_of(&self.reference)).or_else(|| listed?.ref_name());
         let tag = tag.map(str::to_owned);
         Ok(Release { source: self, found, compatible, version, architecture, tag })
     }
+}
+
+/// What a reference leads to in a registry: an image, or those of an index.
+fn in_registry(
+    repository: &Repository,
+    reference: &RegistryReference,
+) -> Result<Vec<Resolved>, BundleError> {
+    let (wanted, digest) = (reference.wanted(), reference.digest.as_ref());
+    let limit = INDEX_LEN_MAX.max(MANIFEST_LEN_MAX);
+    let (kind, text) = repository.manifest(&wanted, digest, limit).map_err(SourceError::from)?;
+    let top = Descriptor::new(&kind, Digest::of(&text), text.len() as u64);
+    if !top.is_index() {
+        let (descriptor, indexes) = (top, Vec::new());
+        return Ok(vec![Resolved { descriptor, manifest: text, indexes, index: None }]);
+    }
+    let index = Index::parse(&text).map_err(|cause| BundleError::NotARelease {
+        name: reference.to_string(),
+        digest: top.digest,
+        why: cause.to_string(),
+    })?;
+    let known = |entry: &Descriptor| {
+        entry.is_manifest() && entry.platform.as_ref().is_none_or(|it| it.architecture != "unknown")
+    };
+    let mut found = Vec::new();
+    for descriptor in index.manifests.into_iter().filter(known).take(IMAGES_MAX) {
+        let digest = descriptor.digest;
+        let manifest = repository.manifest(&digest.to_string(), Some(&digest), MANIFEST_LEN_MAX);
+        let (_, manifest) = manifest.map_err(SourceError::from)?;
+        let (indexes, index) = (vec![top.digest], Some(text.clone()));
+        found.push(Resolved { descriptor, manifest, indexes, index });
+    }
+    Ok(found)
 }
 
 /// The releases of all sources for these architectures; for all, where none is named.

@@ -1,7 +1,7 @@
 //! The signatures of a release or index, however the source keeps them.
 
 use gybe_core::digest::Digest;
-use gybe_oci::{Descriptor, Layout, LayoutError, Manifest, REF_NAME, media_type};
+use gybe_oci::{Descriptor, Manifest, REF_NAME, Source, SourceError, media_type};
 use serde::Deserialize;
 
 /// The longest blob that is carried with a signature: lists of contents may be longer, and devices
@@ -34,11 +34,11 @@ pub enum Says {
     Payload,
 }
 
-/// Everything that `layout` has about `subject` and that is whole.
-pub(super) fn about(layout: &Layout, subject: &Digest) -> Result<Vec<About>, LayoutError> {
+/// Everything that `source` has about `subject` and that is whole.
+pub(super) fn about(source: &Source, subject: &Digest) -> Result<Vec<About>, SourceError> {
     let mut found: Vec<About> = Vec::new();
     let mut is_tagged = false;
-    for candidate in layout.signature_candidates(subject)? {
+    for candidate in source.signature_candidates(subject)? {
         let Ok(manifest) = Manifest::parse(&candidate.manifest) else { continue };
         let len = candidate.manifest.len() as u64;
         let mut entry = Descriptor::new(media_type::MANIFEST, candidate.digest, len);
@@ -46,7 +46,7 @@ pub(super) fn about(layout: &Layout, subject: &Digest) -> Result<Vec<About>, Lay
             entry.artifact_type =
                 manifest.artifact_type.clone().or_else(|| Some(manifest.config.media_type.clone()));
             Says::Subject
-        } else if signs(layout, &manifest, subject) {
+        } else if signs(source, &manifest, subject) {
             let tag = format!("sha256-{}.sig", subject.hex());
             let (name, value) =
                 if is_tagged { (KIND.0, KIND.1.to_owned()) } else { (REF_NAME, tag) };
@@ -59,7 +59,7 @@ pub(super) fn about(layout: &Layout, subject: &Digest) -> Result<Vec<About>, Lay
         let parts = manifest.layers.iter().chain([&manifest.config]);
         let blobs: Vec<_> = parts.map(|part| (part.digest, part.size)).collect();
         let whole = |(digest, len): &(Digest, u64)| {
-            *len <= BLOB_LEN_MAX && layout.read_blob(digest, BLOB_LEN_MAX).is_ok()
+            *len <= BLOB_LEN_MAX && source.read_blob(digest, BLOB_LEN_MAX).is_ok()
         };
         if blobs.iter().all(whole) {
             found.push(About { entry, blobs, subject: *subject, says });
@@ -69,10 +69,10 @@ pub(super) fn about(layout: &Layout, subject: &Digest) -> Result<Vec<About>, Lay
 }
 
 /// Whether one of the payloads names `subject`. A layout may hold signatures of many releases.
-fn signs(layout: &Layout, manifest: &Manifest, subject: &Digest) -> bool {
+fn signs(source: &Source, manifest: &Manifest, subject: &Digest) -> bool {
     let layers = manifest.layers.iter().filter(|layer| layer.media_type == SIMPLE_SIGNING);
     let mut named = layers.filter_map(|layer| {
-        let payload = layout.read_blob(&layer.digest, BLOB_LEN_MAX).ok()?;
+        let payload = source.read_blob(&layer.digest, BLOB_LEN_MAX).ok()?;
         let payload: Payload = serde_json::from_slice(&payload).ok()?;
         Some(payload.critical.image.docker_manifest_digest)
     });

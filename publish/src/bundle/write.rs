@@ -1,11 +1,15 @@
 //! Writing what was put together: to a folder, or to a tar file.
 
-use std::io::Read;
+use std::io::{Cursor, Read};
 
-use gybe_oci::{ArchiveWriter, BlobReader, LayoutError, LayoutReference, LayoutWriter, Transport};
+use gybe_oci::{
+    ArchiveWriter, BlobReader, LayoutReference, LayoutWriter, MANIFEST_LEN_MAX, SourceError,
+    Transport,
+};
 
 use super::BundleError;
 use super::contents::{Contents, Origin, Part};
+use crate::push::Pushed;
 
 /// What was written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,6 +20,13 @@ pub(super) struct Written {
     pub(super) there_bytes: u64,
     /// The longest file.
     pub(super) longest: u64,
+}
+
+impl Written {
+    /// What was sent to a registry. No file is written there.
+    pub(super) const fn of(pushed: Pushed) -> Self {
+        Self { bytes: pushed.sent_bytes, there_bytes: pushed.there_bytes, longest: 0 }
+    }
 }
 
 /// Writes `contents` to `output`.
@@ -64,27 +75,38 @@ impl Part<'_> {
     ///
     /// # Errors
     /// It is not there any more, or of another length.
-    pub(super) fn reader(&self) -> Result<PartReader<'_>, LayoutError> {
+    pub(super) fn reader(&self) -> Result<PartReader, SourceError> {
         Ok(match &self.from {
-            Origin::Made(bytes) => PartReader::Made(bytes),
-            Origin::Layout(layout) => {
-                PartReader::Blob(layout.blob_of_len(&self.digest, self.len)?.reader())
+            Origin::Source(source) if self.document.is_none() => {
+                PartReader::Blob(source.blob_of_len(&self.digest, self.len)?.reader())
             }
+            _ => PartReader::Document(Cursor::new(self.text()?)),
         })
+    }
+
+    /// All bytes of a document.
+    ///
+    /// # Errors
+    /// It is not there any more.
+    pub fn text(&self) -> Result<Vec<u8>, SourceError> {
+        match &self.from {
+            Origin::Made(bytes) => Ok(bytes.clone()),
+            Origin::Source(source) => source.document(&self.digest, MANIFEST_LEN_MAX),
+        }
     }
 }
 
-/// Reads a blob.
+/// Reads a part.
 #[derive(Debug)]
-pub(super) enum PartReader<'p> {
-    Made(&'p [u8]),
+pub(super) enum PartReader {
+    Document(Cursor<Vec<u8>>),
     Blob(BlobReader),
 }
 
-impl Read for PartReader<'_> {
+impl Read for PartReader {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         match self {
-            Self::Made(bytes) => bytes.read(buffer),
+            Self::Document(bytes) => bytes.read(buffer),
             Self::Blob(blob) => blob.read(buffer),
         }
     }

@@ -14,17 +14,26 @@ use gybe_image::layers::LayersError;
 use gybe_image::pack::PackError;
 use gybe_oci::LayoutError;
 
+use crate::bundle::BundleError;
 use crate::sign::SignError;
 
 /// Why an image is not sealed. Nothing is listed in the output then.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
     /// The output is not one that can be written.
-    #[error("cannot write to {name}: only oci:DIR[:tag] can be written")]
+    #[error(
+        "cannot write to {name}: oci:DIR[:tag] and docker://HOST/REPOSITORY[:tag] can be written"
+    )]
     Output {
         /// What was given.
         name: String,
     },
+    /// No folder can be made for what goes to a registry.
+    #[error("cannot make a temporary folder: {0}")]
+    Temporary(io::Error),
+    /// The release cannot be brought to the registry.
+    #[error(transparent)]
+    Push(Box<BundleError>),
     /// A name that devices would refuse.
     #[error("{option} is {name:?}: 1 to 128 visible ASCII characters without spaces are possible")]
     Name {
@@ -159,4 +168,10 @@ pub enum SealError {
         /// Why.
         why: String,
     },
+}
+
+impl From<BundleError> for SealError {
+    fn from(cause: BundleError) -> Self {
+        Self::Push(Box::new(cause))
+    }
 }

@@ -8,6 +8,7 @@ use gybe_oci::LayoutError;
 
 use crate::epoch::EpochError;
 use crate::key::PrivateKeyError;
+use crate::push::PushFailure;
 
 /// Why nothing, or not everything, was signed.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +60,12 @@ pub enum SignError {
     /// The layout cannot be read or written.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// The registry gives or takes nothing.
+    #[error(transparent)]
+    Push(#[from] Box<PushFailure>),
+    /// No folder can be made for what is fetched.
+    #[error("cannot make a temporary folder: {0}")]
+    Folder(std::io::Error),
     /// A key cannot be read.
     #[error(transparent)]
     Key(#[from] PrivateKeyError),
@@ -68,4 +75,10 @@ pub enum SignError {
     /// Something cannot be written as JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+}
+
+impl From<PushFailure> for SignError {
+    fn from(cause: PushFailure) -> Self {
+        Self::Push(Box::new(cause))
+    }
 }

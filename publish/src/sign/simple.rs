@@ -69,7 +69,7 @@ pub(super) fn layer(digest: &str, payload: &[u8], key: &PrivateKey) -> Value {
 }
 
 /// The config, an image's that has the payloads as its layers.
-pub(super) fn config(layers: &[Value]) -> Value {
+pub(crate) fn config(layers: &[Value]) -> Value {
     let history = vec![json!({"created": "0001-01-01T00:00:00Z"}); layers.len()];
     let digests: Vec<_> = layers.iter().filter_map(|layer| layer.get("digest")).collect();
     json!({
@@ -83,7 +83,7 @@ pub(super) fn config(layers: &[Value]) -> Value {
 }
 
 /// The manifest.
-pub(super) fn manifest(config_digest: &str, config_len: u64, layers: &[Value]) -> Value {
+pub(crate) fn manifest(config_digest: &str, config_len: u64, layers: &[Value]) -> Value {
     json!({
         "schemaVersion": 2,
         "mediaType": media_type::MANIFEST,

@@ -83,7 +83,7 @@ impl Sample {
             annotations: annotations.iter().map(|text| text.parse().unwrap()).collect(),
             docker_reference: None,
         };
-        Sign { source: self.reference(Some("v1")), signing, json: true }
+        Sign { source: Reference::Layout(self.reference(Some("v1"))), signing, json: true }
     }
 
     /// The keys that the device finds to have signed, and what `key` says in the last signature.
@@ -224,10 +224,13 @@ fn what_cannot_be_signed_is_refused_and_nothing_is_made() {
     twice.signing.annotations = ["a=1", "a=2"].map(|text| text.parse().unwrap()).into();
     assert_eq!(run(&twice).unwrap_err().to_string(), "annotation a comes twice");
     twice.signing.annotations.clear();
-    twice.source.path = sample.path("nothing");
+    let mut nothing =
+        LayoutReference { path: sample.path("nothing"), ..sample.reference(Some("v1")) };
+    twice.source = Reference::Layout(nothing.clone());
     assert!(run(&twice).is_err());
     assert!(!sample.path("nothing").exists());
-    twice.source.transport = Transport::Archive;
+    nothing.transport = Transport::Archive;
+    twice.source = Reference::Layout(nothing);
     let message = run(&twice).unwrap_err().to_string();
     assert!(message.ends_with("nothing:v1: signatures can be added to oci:DIR only"), "{message}");
     assert_eq!(sample.layout().index().manifests.len(), 1);
