@@ -105,7 +105,7 @@ impl Offer {
         }
         let Resolved { manifest, index, .. } = found;
         let package = Package { manifest, digest, config, documents, index };
-        Ok(Offer { source: opened, package, read })
+        Ok(Self { source: opened, package, read })
     }
 }
 

@@ -265,6 +265,43 @@ proptest! {
 }
 
 #[test]
+fn registries_are_reached_as_both_files_say() {
+    use std::time::Duration;
+    let image = format!(
+        "{IMAGE}[registry]\ncredentials = [\"/usr/lib/gybe/auth.json\"]\nmax_bytes = 5000\n\
+         token_hosts = [\"gitlab.example\"]\nconnect_s = 3\nrate_min = 0\n"
+    );
+    let local = "[registry]\ncredentials = [\"/etc/a.json\", \"/etc/b.json\"]\ntries = 2\n";
+    let registry = load(&image, Some(local)).unwrap().registry;
+    let root = Root::below("/d".into());
+    let access = registry.access(&root, None);
+    // One's own before the usual ones, and none outside of the device.
+    let first: Vec<_> =
+        access.credentials.iter().take(3).map(|path| path.to_str().unwrap()).collect();
+    assert_eq!(first, ["/d/etc/a.json", "/d/etc/b.json", "/d/etc/gybe/auth.json"]);
+    assert_eq!(access.registries, Path::new("/d/etc/containers/registries.conf"));
+    assert_eq!(access.token_hosts, ["gitlab.example"]);
+    assert_eq!((access.limits.connect, access.limits.tries), (Duration::from_secs(3), 2));
+    assert_eq!((access.limits.stall, access.limits.rate_min), (Duration::from_secs(60), 0));
+    // A command may allow less, not more.
+    for (asked, allowed) in [(None, 5000), (Some(9000), 5000), (Some(100), 100)] {
+        assert_eq!(registry.access(&root, asked).max_bytes, Some(allowed));
+    }
+    assert_eq!(load(IMAGE, None).unwrap().registry.access(&root, None).max_bytes, None);
+    for (text, expected) in [
+        ("max_bytes = 0", "config.toml:12: registry.max_bytes is 0, not 1 to "),
+        ("credentials = [\"a\"]", "config.toml:12: registry.credentials has no absolute path"),
+        ("credentials = \"/a\"", "config.toml:12: registry.credentials is not an array of strings"),
+        ("token_hosts = [1]", "config.toml:12: registry.token_hosts is not an array of strings"),
+        ("connect_s = 604801", "config.toml:12: registry.connect_s is 604801, not 1 to 604800"),
+        ("stal_s = 1", "config.toml:12: unknown key registry.stal_s"),
+    ] {
+        let found = message(&format!("{IMAGE}[registry]\n{text}\n"), None);
+        assert!(found.contains(expected), "{found}\n has no\n{expected}");
+    }
+}
+
+#[test]
 fn how_releases_are_pulled_may_be_said_in_etc_key_by_key() {
     use crate::config::pull::{Download, INTERVAL_S_DEFAULT, RebootPolicy};
     let image = format!(

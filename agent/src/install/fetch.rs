@@ -13,7 +13,7 @@ use gybe_core::chunk::Checked;
 use gybe_core::digest::Digest;
 use gybe_core::install::Install;
 use gybe_core::recipe::{Codec, FrameHeader, PackId, RecipeError, WINDOW_LEN_MAX};
-use gybe_oci::{Blob, BlobReader};
+use gybe_oci::{Blob, BlobReader, Reach};
 use zstd::bulk::Decompressor;
 
 use super::intake::Intake;
@@ -54,7 +54,9 @@ pub(super) fn run(
     }
     let (config, reach) = (job.release.config(), job.source.reach());
     thread::scope(|scope| {
-        let (to_decoder, authenticated) = sync_channel(QUEUE);
+        // A network fills the time that a decoder takes, a disk does not.
+        let queue = if reach == Reach::Any { QUEUE } else { 0 };
+        let (to_decoder, authenticated) = sync_channel(queue);
         let (to_writer, decoded) = sync_channel(0);
         // Buffers go back to where they came from: the number of them stays what it is.
         let (spent_bytes, free_bytes) = channel();
@@ -73,7 +75,9 @@ pub(super) fn run(
             scope.spawn(move || decode(&authenticated, &to_writer, &spent_bytes, &free_blocks));
         let slot = Mutex::new(Slot { install, tally, progress });
         let intake = Intake::new(decoded);
-        let writers = Cores::of_this_machine().at_most(WRITERS_MAX);
+        // One keeps up with a network, and takes a MiB less than two.
+        let writers_max = if reach == Reach::Any { WRITERS_MAX } else { 1 };
+        let writers = Cores::of_this_machine().at_most(writers_max);
         let written = writers.all(|| write(&intake, &spent_blocks, &slot, packs));
         let decoder = decoder.join().unwrap_or(Err(InstallError::ThreadEnded));
         let reader = reader.join().unwrap_or(Err(InstallError::ThreadEnded));

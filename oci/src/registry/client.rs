@@ -17,9 +17,9 @@ use super::certificates::{self, Belief};
 use super::configuration::Registries;
 use super::error::RegistryError;
 
-/// How much a server may send before it is read. With the kernel's own buffers this is what a fast
-/// link with a long way needs, and little beside the rest of an install.
-const WINDOW_LEN: u32 = 512 << 10;
+/// How much a server may send before it is read: 20 Mbit/s over a tenth of a second there and back. It
+/// is memory of ours where the slot takes its data slower than they come.
+const WINDOW_LEN: u32 = 256 << 10;
 /// Longest headers of an answer, in bytes.
 const HEADERS_LEN_MAX: u32 = 32 << 10;
 /// What is read of an answer that is not used, so that its connection can be, in bytes.
