@@ -12,11 +12,15 @@ use std::process::Command;
 use bench::{Bench, Device, FAILED, REFUSED, Small, native, run, succeed, tool};
 use serde_json::{Value, json};
 
-/// Releases one, two and three, each sealed on the one before, in layouts of their own.
+/// Releases one, two and three, each sealed on the one before, in layouts of their own. The third has
+/// more than the second, and keeps what that one brought.
 fn chain(bench: &Bench) {
     let mut base: Option<String> = None;
-    for (number, name) in [(1, "one"), (2, "two"), (3, "three")] {
-        let image = Small::new(number).make(bench, &format!("image-{name}"));
+    let third = Small { files: 45, ..Small::new(2) };
+    for (number, name, image) in
+        [(1, "one", Small::new(1)), (2, "two", Small::new(2)), (3, "three", third)]
+    {
+        let image = image.make(bench, &format!("image-{name}"));
         let mut seal = bench.seal_command(&image, name, number);
         seal.arg("--key").arg(bench.key("release"));
         seal.args(base.iter().flat_map(|base| ["--base", base]));

@@ -74,11 +74,10 @@ impl<'b> Shop<'b> {
     }
 }
 
-/// Seals image `number` to `output`, and signs it with the key `release`.
-fn seal(shop: &Shop<'_>, number: u32, output: &str, more: &[&str]) -> Value {
+/// Seals an image to `output`, and signs it with the key `release`.
+fn seal(shop: &Shop<'_>, image: &str, number: u32, output: &str, more: &[&str]) -> Value {
     let bench = shop.bench;
-    let image = Small::new(number).make(bench, &format!("image-{number}"));
-    let seal = bench.seal_to(&image, output, number);
+    let seal = bench.seal_to(image, output, number);
     let mut seal = shop.entering(seal);
     seal.arg("--key").arg(bench.key("release")).args(more);
     serde_json::from_str(&succeed(&mut seal)).unwrap()
@@ -89,7 +88,9 @@ fn what_is_sealed_into_a_registry_is_found_there_by_devices_and_by_other_tools()
     let bench = Bench::new("pushing-seal");
     let shop = Shop::open(&bench);
     let (source, name) = (shop.source("sealed", "v1"), shop.name("sealed"));
-    let report = seal(&shop, 1, &source, &[]);
+    let [one, two] =
+        [1, 2].map(|number| Small::new(number).make(&bench, &format!("image-{number}")));
+    let report = seal(&shop, &one, 1, &source, &[]);
     let digest = report["digest"].as_str().unwrap();
     shop.device.gybe(&["verify", &source]).done();
     shop.device.gybe(&["install", &source, "--slot", "a", "--no-arm"]).done();
@@ -123,8 +124,8 @@ fn what_is_sealed_into_a_registry_is_found_there_by_devices_and_by_other_tools()
 
     // What is sealed on top of an earlier release sends what is new.
     let folder = bench.source("one");
-    assert_eq!(seal(&shop, 1, &folder, &[])["digest"], digest);
-    seal(&shop, 2, &shop.source("sealed", "v2"), &["--base", &folder]);
+    assert_eq!(seal(&shop, &one, 1, &folder, &[])["digest"], digest);
+    seal(&shop, &two, 2, &shop.source("sealed", "v2"), &["--base", &folder]);
     shop.device.gybe(&["install", &shop.source("sealed", "v2"), "--slot", "b", "--no-arm"]).done();
     assert_eq!(shop.device.status()["b"]["release"]["version"], "2.0.0");
 }
@@ -217,7 +218,7 @@ fn copies_between_registries_and_layouts_send_what_is_missing() {
     let bench = Bench::new("pushing-copies");
     let shop = Shop::open(&bench);
     let layout = bench.source("sealed");
-    seal(&shop, 1, &layout, &[]);
+    seal(&shop, &Small::new(1).make(&bench, "image"), 1, &layout, &[]);
     let digest = Parts::read(&bench.path("sealed")).digest().to_owned();
     let (first, second) = (shop.source("first", "v1"), shop.source("second", "v2"));
     let (sent, there) = shop.bundle(&layout, &first);
