@@ -113,7 +113,7 @@ fn a_rollout_is_changed_by_signing_again() {
     let device = Device::with(&one);
     follow(&device, &two.source(), "channel = \"stable\"\n");
     let waits = |says: &[(&str, &str)], why: &str| {
-        two.sign(says);
+        two.sign_again(says);
         let said = automatic(&device).done().stdout;
         assert!(said.contains(why), "{why:?} is not in {said}");
         assert_eq!(device.status()["next_boot"], "a");
@@ -126,7 +126,7 @@ fn a_rollout_is_changed_by_signing_again() {
     let paused = ("dev.gybe.paused", "true");
     waits(&[stable, ("dev.gybe.issued", "20"), paused], "the rollout is paused");
     // A source that withholds the newest statement: what was seen stays in force.
-    two.sign(&[stable, ("dev.gybe.issued", "10")]);
+    two.sign_again(&[stable, ("dev.gybe.issued", "10")]);
     let ended = automatic(&device).ended(0, "withholds a newer statement");
     assert!(ended.stdout.contains("the rollout is paused"), "{}", ended.stdout);
     let checked = device.gybe(&["check", "--json"]).done().json();
@@ -136,7 +136,7 @@ fn a_rollout_is_changed_by_signing_again() {
     );
     // By hand one may be ahead, and is told so.
     device.gybe(&["upgrade", "--download-only"]).ended(0, "taken by hand, although the rollout is");
-    two.sign(&[stable, ("dev.gybe.issued", "30"), ("dev.gybe.rollout", "100")]);
+    two.sign_again(&[stable, ("dev.gybe.issued", "30"), ("dev.gybe.rollout", "100")]);
     automatic(&device).ended(REBOOT, "");
 }
 
@@ -146,7 +146,7 @@ fn a_rollout_that_makes_no_sense_is_for_nobody() {
     let two = Recipe::new("2.0.0", 2).changed(3).seal();
     let device = Device::with(&one);
     follow(&device, &two.source(), "");
-    two.sign(&[("dev.gybe.rollout", "all")]);
+    two.sign_again(&[("dev.gybe.rollout", "all")]);
     let said = automatic(&device).ended(REFUSED, "").stdout;
     assert!(said.contains("annotation dev.gybe.rollout is \"all\""), "{said}");
     assert_eq!(told(&device), ["trouble refused"]);
@@ -238,6 +238,12 @@ fn a_window_arms_what_was_proven_before_and_a_clock_is_needed_to_know_it() {
     automatic(&device).done();
     assert_eq!(told(&device), ["proven"]);
     device.write(SYNCHRONISED, "");
+    // It is open now; but the rollout was paused meanwhile.
+    two.sign_again(&[("dev.gybe.issued", "1"), ("dev.gybe.paused", "true")]);
+    let said = automatic(&device).done().stdout;
+    assert!(said.contains("the rollout is paused"), "{said}");
+    assert_eq!(device.status()["next_boot"], "a");
+    two.sign_again(&[("dev.gybe.issued", "2")]);
     automatic(&device).ended(REBOOT, "below a folder nothing reboots");
     assert_eq!(device.status()["next_boot"], "b");
     assert_eq!(told(&device), ["proven", "armed"]);

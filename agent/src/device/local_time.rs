@@ -70,4 +70,17 @@ mod tests {
             assert_eq!((u32::from(found.weekday) + 1, found.second), (parts[0], second), "{time}");
         }
     }
+
+    #[test]
+    fn it_is_what_date_says_elsewhere_in_winter_and_in_summer() {
+        // The time zone of a process is read once, so this program is started again with another one.
+        for zone in ["CET-1CEST,M3.5.0,M10.5.0/3", "NST3:30NDT,M3.2.0,M11.1.0", "LINT-14", "GMT+12"]
+        {
+            let mut again = Command::new(std::env::current_exe().unwrap());
+            again.args(["--exact", "device::local_time::tests::it_is_what_date_says"]);
+            let said = again.env("TZ", zone).output().unwrap();
+            let text = String::from_utf8_lossy(&said.stdout);
+            assert!(said.status.success() && text.contains("1 passed"), "{zone}: {text}");
+        }
+    }
 }

@@ -97,6 +97,10 @@ fn take(
     }
     let reference = update::reference(&session, memory.state())?;
     let left = left(&session, kept);
+    if left == Some(0) {
+        let why = "nothing is left of it in this period".to_owned();
+        return Ok(Outcome::Trouble(Class::Budget, why));
+    }
     let mut offer = Offer::open(&session.sources(left), &reference)?;
     let before = kept.spent.clone();
     let outcome = consider(&mut session, &mut memory, &mut offer, arm, file, kept);
