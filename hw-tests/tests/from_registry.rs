@@ -15,6 +15,8 @@ use gybe_hw_tests::registry::{Answered, Breaks, Link, Registry};
 use serde_json::Value;
 
 const REPOSITORY: &str = "acme/gateway";
+/// As for hostile sources.
+const MEMORY_MAX_KIB: u64 = 24 << 10;
 
 /// A registry with two releases, and a device that runs the first.
 struct Shop<'b> {
@@ -104,6 +106,26 @@ fn a_plan_says_to_the_byte_and_to_the_request_what_the_registry_then_sends() {
     assert!(parts >= 2, "the recipe and the packs come in parts: {sent:#?}");
     shop.device.gybe(&["verify", "--slots"]).done();
     assert!(of(&done, "copied_bytes") > of(&done, "total_bytes") / 2, "{done}");
+}
+
+#[test]
+fn an_install_over_tls_takes_no_more_memory_than_one_from_a_folder_may() {
+    let bench = Bench::new("from-registry-memory");
+    let shop = Shop::open(&bench);
+    // As a real device has them: all that everybody believes.
+    let bundle = std::fs::read("/etc/ssl/certs/ca-certificates.crt").unwrap();
+    let held = shop.device.path("etc/ssl/certs/ca-certificates.crt");
+    std::fs::create_dir_all(held.parent().unwrap()).unwrap();
+    std::fs::write(held, bundle).unwrap();
+    let gybe = shop.device.command(&["install", &shop.source("two")]);
+    let mut time = bench::tool("time");
+    time.args(["--quiet", "--format=%M", "--output"]).arg(bench.path("memory"));
+    time.arg(gybe.get_program()).args(gybe.get_args());
+    run(time.env_remove("GYBE_LOG")).done();
+    let said = std::fs::read_to_string(bench.path("memory")).unwrap();
+    let kib: u64 = said.trim().parse().unwrap();
+    // Of an unoptimised build; docs/benchmarks.md has that of a release.
+    assert!(kib <= MEMORY_MAX_KIB, "{kib} KiB");
 }
 
 #[test]
