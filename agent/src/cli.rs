@@ -53,6 +53,9 @@ pub enum Verb {
     Plan(Plan),
     /// Check a release's signatures, or what the slots hold
     Verify(Verify),
+    /// Check a Sigstore bundle over a file, as the conformance suite calls it
+    #[cfg(feature = "keyless")]
+    VerifyBundle(VerifyBundle),
     /// Keep the running slot: its trial is over
     #[command(alias = "mark-good")]
     Commit(Report),
@@ -202,6 +205,38 @@ pub struct Verify {
     /// How to report.
     #[command(flatten)]
     pub report: Report,
+}
+
+/// `gybe verify-bundle`
+#[cfg(feature = "keyless")]
+#[derive(Args, Debug)]
+pub struct VerifyBundle {
+    /// Trust the authorities of the public staging instance
+    #[arg(long)]
+    pub staging: bool,
+    /// The bundle
+    #[arg(long, value_name = "FILE")]
+    pub bundle: PathBuf,
+    /// To whom the certificate must be made out
+    #[arg(
+        long,
+        value_name = "IDENTITY",
+        required_unless_present = "key",
+        requires = "certificate_oidc_issuer"
+    )]
+    pub certificate_identity: Option<String>,
+    /// Who must have told the authority so
+    #[arg(long, value_name = "URL", requires = "certificate_identity")]
+    pub certificate_oidc_issuer: Option<String>,
+    /// The public key that must have signed, in place of a certificate
+    #[arg(long, value_name = "FILE", conflicts_with = "certificate_identity")]
+    pub key: Option<PathBuf>,
+    /// The authorities to trust, in place of those of the public instance
+    #[arg(long, value_name = "FILE")]
+    pub trusted_root: Option<PathBuf>,
+    /// What was signed, as a file or by its digest
+    #[arg(value_name = "FILE|sha256:DIGEST")]
+    pub artifact: String,
 }
 
 /// `gybe upgrade`

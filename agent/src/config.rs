@@ -10,6 +10,7 @@ pub mod health;
 pub mod nearest;
 pub mod pull;
 pub mod registry;
+pub mod restrict;
 pub mod telling;
 pub mod usb;
 
@@ -24,6 +25,7 @@ pub use error::ConfigError;
 pub use health::Health;
 pub use pull::Pull;
 pub use registry::Registry;
+pub use restrict::Restrict;
 pub use telling::Telling;
 pub use usb::Usb;
 
@@ -48,13 +50,25 @@ pub const TRIES_MIN: u8 = 1;
 pub const TRIES_MAX: u8 = 7;
 
 /// Keys that only the image may set, wherever someone tries to put them in [`LOCAL_FILE`].
-const IMAGE_ONLY: [&str; 5] = ["compatible", "threshold", "key", "keys", "trust"];
-const TOP: [&str; 11] = [
+const IMAGE_ONLY: [&str; 10] = [
+    "compatible",
+    "threshold",
+    "key",
+    "keys",
+    "trust",
+    "identity",
+    "trusted_root",
+    "docker_reference",
+    "repository",
+    "channels",
+];
+const TOP: [&str; 12] = [
     "compatible",
     "reference",
     "slot",
     "bootloader",
     "health",
+    "restrict",
     "registry",
     "pull",
     "report",
@@ -85,6 +99,8 @@ pub struct Config {
     pub tries: u8,
     /// How health is checked.
     pub health: Health,
+    /// Where less is trusted than the image does.
+    pub restrict: Restrict,
     /// What is done with sticks.
     pub usb: Usb,
     /// How releases are taken without anybody asking.
@@ -199,6 +215,7 @@ struct Layer {
     places: Places,
     tries: Option<u8>,
     health: health::Layer,
+    restrict: Restrict,
     usb: usb::Layer,
     pull: pull::Layer,
     telling: telling::Layer,
@@ -250,6 +267,7 @@ impl Layer {
         let mut layer = Self {
             compatible: top.text("compatible")?.map(|text| text.value),
             reference: top.text("reference")?.map(|text| text.value),
+            restrict: Restrict::read(top)?,
             ..Self::default()
         };
         if let Some(slots) = top.section("slot")? {
@@ -305,6 +323,7 @@ impl Layer {
             places: if self.places.is_empty() { base.places } else { self.places },
             tries: self.tries.or(base.tries),
             health: self.health.over(base.health),
+            restrict: self.restrict.and(base.restrict),
             usb: self.usb.over(base.usb),
             pull: self.pull.over(base.pull),
             telling: self.telling.over(base.telling),
@@ -336,6 +355,7 @@ impl Layer {
             },
             tries: self.tries.unwrap_or(TRIES_DEFAULT),
             health: self.health.finish(),
+            restrict: self.restrict,
             usb: self.usb.finish(),
             pull: self.pull.finish(),
             telling: self.telling.finish(),

@@ -9,12 +9,14 @@ use std::fmt;
 use gybe_core::block::{BLOCK_LEN_U64, ReadBlocks as _};
 use gybe_core::boot::{Health, LOADER_CONTRACT, Loaded};
 use gybe_core::slot::Slot;
+use gybe_core::trust::Device;
 use serde::Serialize;
 
 use crate::config::Config;
 use crate::device::environment::AnyEnvironment;
 use crate::device::partition::RunningPartition;
 use crate::device::slots::Slots;
+use crate::release::architecture;
 use crate::root::Root;
 use crate::session;
 use crate::trust::Trust;
@@ -101,10 +103,25 @@ impl Diagnosis {
     }
 }
 
+/// Whether anything could come in.
+fn who_counts(config: &Config, trust: &Trust, findings: &mut Findings) {
+    let todo = "compare config.toml below /etc/gybe with trust.toml in the image";
+    let device = Device { compatible: &config.compatible, architecture: architecture(), floor: 0 };
+    if let Some(channel) =
+        config.pull.channel.as_ref().filter(|channel| !trust.allows_channel(channel))
+    {
+        findings.fail("trust", format!("the image has no channel {channel} to follow"), todo);
+    } else if let Err(cause) = trust.restricted(&config.restrict).policy(device) {
+        findings.fail("trust", format!("nothing can come in: {cause}"), todo);
+    } else {
+        findings.ok("trust", "keys and threshold make sense");
+    }
+}
+
 /// What needs the configuration.
 fn look(root: &Root, config: &Config, findings: &mut Findings) {
     match Trust::load(root) {
-        Ok(_) => findings.ok("trust", "keys and threshold make sense"),
+        Ok(trust) => who_counts(config, &trust, findings),
         Err(cause) => {
             findings.fail(
                 "trust",

@@ -1,6 +1,7 @@
 //! Everything that can end a command, in the words of whoever gave it.
 
 use std::io;
+use std::path::PathBuf;
 
 use gybe_core::boot::TransitionError;
 use gybe_core::install::{ArmError, InstallError};
@@ -145,6 +146,20 @@ pub enum Error {
     /// The way to the root file system.
     #[error(transparent)]
     Initramfs(#[from] InitramfsError),
+    /// A Sigstore bundle is refused.
+    #[error("bundle is refused: {why}")]
+    Bundle {
+        /// Why, as the library that knows bundles has it.
+        why: String,
+    },
+    /// A file of `verify-bundle` cannot be read.
+    #[error("{}: cannot read: {cause}", path.display())]
+    BundleFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
     /// The daemon cannot wait for signals.
     #[error("cannot wait for signals: {cause}")]
     Signals {
@@ -174,6 +189,8 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Refused { .. }
+            | Self::Bundle { .. }
+            | Self::Trust(TrustError::NoRepository { .. } | TrustError::Policy(_))
             | Self::Unsigned { .. }
             | Self::SeveralRoots { .. }
             | Self::EtcConflicts { .. }

@@ -3,6 +3,7 @@
 //! The binary is [`cli`] and one module a verb; everything else serves them. No other package
 //! links this one.
 
+pub mod admission;
 pub mod cli;
 pub mod commit;
 pub mod config;
@@ -19,6 +20,8 @@ pub mod hooks;
 pub mod initramfs;
 pub mod install;
 pub mod journal;
+#[cfg(feature = "keyless")]
+pub mod keyless;
 pub mod metrics;
 pub mod output;
 pub mod progress;

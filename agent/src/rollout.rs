@@ -35,7 +35,8 @@ pub struct Reached {
 /// [`Error::Refused`], when it does not pass, or a statement makes no sense.
 pub fn of_offer(session: &Session, offer: &Offer, kept: &Kept) -> Result<Reached, Error> {
     let refused = |cause| Error::Refused { source_name: offer.reference.clone(), cause };
-    let statements = offer.package.statements(&session.policy()?).map_err(refused)?;
+    let policy = session.admit(&offer.package, &offer.reference)?.policy;
+    let statements = offer.package.statements(&policy).map_err(refused)?;
     let (root, pull) = (&session.root, &session.config.pull);
     reached(root, pull, kept, offer.package.digest, &statements).map_err(refused)
 }

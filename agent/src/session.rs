@@ -4,10 +4,11 @@ use gybe_core::boot::{BootEnv as _, BootState, Health, Loaded};
 use gybe_core::install::{Proven, prove_installed};
 use gybe_core::release::Release;
 use gybe_core::slot::{PerSlot, Slot};
-use gybe_core::trust::{Device, Policy};
+use gybe_core::trust::Policy;
 use gybe_oci::Sources;
 use tracing::{info, warn};
 
+use crate::admission::downgraded;
 use crate::config::Config;
 use crate::cores::Cores;
 use crate::device::aligned::Aligned;
@@ -18,9 +19,9 @@ use crate::device::slots::Slots;
 use crate::error::Error;
 use crate::evidence::{self, Evidence};
 use crate::install::{self, READ_BACK_BLOCKS};
-use crate::release::{Held, HeldError, architecture};
+use crate::release::{Held, HeldError, SignedBy};
 use crate::root::Root;
-use crate::state::{Seen, State, StateError, StateFile, reconcile};
+use crate::state::{self, Seen, State, StateError, StateFile, reconcile};
 use crate::trust::Trust;
 use crate::two_areas::FileError;
 
@@ -33,6 +34,8 @@ pub struct Session {
     pub config: Config,
     /// Who is trusted.
     pub trust: Trust,
+    /// The same for what comes in, as far as the configuration leaves it.
+    pub incoming: Trust,
     /// Which slot runs, and where both lie.
     pub slots: Slots,
     /// The boot environment, to be written to.
@@ -45,6 +48,8 @@ pub struct Session {
     pub held: PerSlot<Result<Held, HeldError>>,
     /// What happened in trials.
     pub evidence: Evidence,
+    /// The highest sequence of a downgrade that was made.
+    pub downgraded: u64,
 }
 
 impl Session {
@@ -64,7 +69,23 @@ impl Session {
         let boot = state.unwrap_or_else(|| BootState::factory(slots.running_slot()));
         let held = held(&slots);
         let (root, evidence) = (root.clone(), evidence::read_if_possible(root));
-        Ok(Self { root, config, trust, slots, environment, boot, health, held, evidence })
+        let (incoming, downgraded) = (trust.restricted(&config.restrict), 0);
+        let mut session = Self {
+            root,
+            config,
+            trust,
+            incoming,
+            slots,
+            environment,
+            boot,
+            health,
+            held,
+            evidence,
+            downgraded,
+        };
+        let remembered = state::read_if_possible(&session.root).downgraded;
+        session.downgraded = remembered.max(session.downgraded_to_good());
+        Ok(session)
     }
 
     /// Looks at the device to change something: as [`Session::open`], and nobody else changes it
@@ -83,12 +104,13 @@ impl Session {
         Ok((session, memory))
     }
 
-    /// What is asked of a release that is to be installed here.
-    ///
-    /// # Errors
-    /// When the threshold makes no sense.
-    pub fn policy(&self) -> Result<Policy<'_>, Error> {
-        self.policy_from(self.floor()?)
+    /// The highest sequence of a downgrade that led to what a Good slot holds. On trial it is not made
+    /// yet: when that falls back, it may be made again.
+    fn downgraded_to_good(&self) -> u64 {
+        let Ok(policy) = self.policy_at_rest() else { return 0 };
+        let slots = Slot::ALL.into_iter().filter(|&slot| self.boot.is_good(slot));
+        let held = slots.filter_map(|slot| self.held.of(slot).as_ref().ok());
+        held.map(|held| downgraded(held, &self.trust, &policy)).max().unwrap_or(0)
     }
 
     /// What is asked of a release that is here already: anything but that it is new enough.
@@ -96,7 +118,7 @@ impl Session {
     /// # Errors
     /// When the threshold makes no sense.
     pub fn policy_at_rest(&self) -> Result<Policy<'_>, Error> {
-        self.policy_from(0)
+        Ok(self.trust.policy(self.device(0))?)
     }
 
     /// The lowest rollback index that is accepted: the lowest among the Good slots, so that falling
@@ -114,10 +136,13 @@ impl Session {
         Ok(indices.min().unwrap_or(0))
     }
 
-    fn policy_from(&self, floor: u64) -> Result<Policy<'_>, Error> {
-        let compatible = &self.config.compatible;
-        let device = Device { compatible, architecture: architecture(), floor };
-        Ok(self.trust.policy(device)?)
+    /// Who signed what `slot` holds, of those who count here.
+    #[must_use]
+    pub fn signers_of(&self, slot: Slot) -> Vec<SignedBy> {
+        let (Ok(held), Ok(policy)) = (self.held.of(slot), self.policy_at_rest()) else {
+            return Vec::new();
+        };
+        SignedBy::all(&held.package, &policy)
     }
 
     /// Where releases come from. `max_bytes` is what a command may receive at most, if less than
@@ -184,7 +209,9 @@ impl Session {
         let releases = PerSlot { a: release(Slot::A), b: release(Slot::B) };
         let running = self.slots.running_slot();
         let (boot, evidence) = (&self.boot, &self.evidence);
-        reconcile(state, &Seen { boot, running, releases: &releases, evidence })
+        let mut state = reconcile(state, &Seen { boot, running, releases: &releases, evidence });
+        state.downgraded = state.downgraded.max(self.downgraded).max(self.downgraded_to_good());
+        state
     }
 
     /// Makes the boot environment of a device that is provisioned, if it is not there yet.

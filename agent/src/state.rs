@@ -43,6 +43,8 @@ pub struct State {
     pub failed: Vec<FailedRelease>,
     /// The last time the device fell back.
     pub last_fallback: Option<Fallback>,
+    /// The highest sequence of a downgrade that was made, 0 if none was.
+    pub downgraded: u64,
 }
 
 impl State {

@@ -12,6 +12,7 @@ use std::io::Read as _;
 use gybe_core::boot::{BootState, Loaded, SlotState};
 use gybe_core::slot::{PerSlot, Slot};
 use gybe_core::trailer::Progress;
+use gybe_core::trust::Device;
 use serde::Serialize;
 
 use crate::config::{Bootloader, Config};
@@ -21,12 +22,13 @@ use crate::error::Error;
 use crate::evidence::{self, Evidence, Trial};
 use crate::health;
 use crate::initramfs::{AMBIGUOUS, ETC_CONFLICTS, STATE_LOST};
-use crate::release::{Held, HeldError};
+use crate::release::{Held, HeldError, SignedBy, architecture};
 use crate::root::Root;
 use crate::session;
 use crate::state::{
     self, Armed, DigestText, FailedRelease, ReleaseName, Seen, SlotText, State, reconcile,
 };
+use crate::trust::Trust;
 
 /// Version of the JSON form. A field may be added; nothing else changes without another number.
 pub const VERSION: u8 = 1;
@@ -81,6 +83,8 @@ pub struct SlotStatus {
     pub reason: Option<String>,
     /// What it holds.
     pub release: Option<ReleaseName>,
+    /// Who signed what it holds, of those who count here.
+    pub signers: Vec<SignedBy>,
     /// The root hash of the root file system that it holds.
     pub root_hash: Option<DigestText>,
     /// The sequence of what it holds.
@@ -141,7 +145,29 @@ impl Status {
             problems: problems(root),
             pull: PullStatus::look(root),
         };
-        Ok(Self::new(&config, slots.running, &loaded, &held, kept))
+        let mut status = Self::new(&config, slots.running, &loaded, &held, kept);
+        match Trust::load(root) {
+            Ok(trust) => status.name_signers(&config, &trust, &held),
+            Err(cause) => status.problems.push(cause.to_string()),
+        }
+        Ok(status)
+    }
+
+    /// Says who signed what the slots hold.
+    fn name_signers(
+        &mut self,
+        config: &Config,
+        trust: &Trust,
+        held: &PerSlot<Result<Held, HeldError>>,
+    ) {
+        let compatible = &config.compatible;
+        let device = Device { compatible, architecture: architecture(), floor: 0 };
+        let Ok(policy) = trust.policy(device) else { return };
+        for (status, slot) in [(&mut self.a, Slot::A), (&mut self.b, Slot::B)] {
+            if let Ok(held) = held.of(slot) {
+                status.signers = SignedBy::all(&held.package, &policy);
+            }
+        }
     }
 
     fn new(
@@ -259,6 +285,7 @@ impl SlotStatus {
             tries_left,
             reason,
             release: held.map(|held| held.name.clone()),
+            signers: Vec::new(),
             root_hash: held.map(|held| DigestText(held.root_hash)),
             sequence: held.map(|held| held.sequence),
             rollback_index: held.map(|held| held.rollback_index),
@@ -306,6 +333,11 @@ impl fmt::Display for Status {
         }
         writeln!(f, "environment  {}, {}", self.environment.kind, self.environment.health)?;
         write!(f, "tracked      {}", self.reference.as_deref().unwrap_or("nothing"))?;
+        for slot in Slot::ALL {
+            for signer in &self.slot(slot).signers {
+                write!(f, "\nsigned       slot {slot} by {signer}")?;
+            }
+        }
         write!(f, "{}", self.pull)?;
         history::write_health(self, f)?;
         history::write(self, f)

@@ -1,77 +1,155 @@
-//! Who is trusted: `/usr/lib/gybe/trust.toml` and the keys beside it.
+//! Who is trusted: `/usr/lib/gybe/trust.toml`, and the keys and the trusted root beside it.
 //!
-//! Both lie in the verified image and nowhere else; see [`crate::config`].
+//! They lie in the verified image and nowhere else; see [`crate::config`]. What the device's own
+//! configuration may do is to trust less: [`Trust::restricted`].
 
-use std::path::{Path, PathBuf};
+mod document;
 
-use gybe_core::trust::{Device, KEYS_MAX, KeyError, KeySet, Policy, PolicyError, PublicKey};
+#[cfg(test)]
+mod tests;
 
-use crate::config::{DocumentError, IMAGE_FOLDER, document};
+use std::path::PathBuf;
+
+use gybe_core::trust::{
+    Device, Identities, KeyError, KeySet, Policy, PolicyError, Repository, repository_of,
+};
+
+use crate::config::{DocumentError, Restrict};
+#[cfg(feature = "keyless")]
+use crate::keyless::{Certificates, KeylessError};
 use crate::root::Root;
 
-/// The file that says which keys count.
+/// The file that says who counts.
 pub const FILE: &str = "/usr/lib/gybe/trust.toml";
 
-const TOP: [&str; 2] = ["threshold", "key"];
-const KEY: [&str; 2] = ["name", "file"];
-/// How many keys must sign, unless the file says otherwise.
-const THRESHOLD_DEFAULT: u8 = 1;
-const THRESHOLD_MIN: u8 = 1;
-
-/// The keys that count, and how many of them must sign.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Who counts, and how many of them must sign.
+#[derive(Clone, Debug)]
 pub struct Trust {
     keys: KeySet,
+    #[cfg(feature = "keyless")]
+    certificates: Option<Certificates>,
     threshold: usize,
+    rule: Rule,
+    repository: Option<String>,
+    channels: Vec<String>,
+}
+
+/// What is asked of the name under which a release was signed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Rule {
+    /// Nothing.
+    #[default]
+    Ignore,
+    /// That the repository is the right one.
+    Repository,
+    /// That it is the right one, with its tag.
+    Exact,
 }
 
 impl Trust {
-    /// Reads the file and the keys it names.
+    /// Reads the file and what it names.
     ///
     /// # Errors
     /// [`TrustError`] names the file or the key.
     pub fn load(root: &Root) -> Result<Self, TrustError> {
-        let path = root.path(FILE);
-        let Some(text) = document::read_small(&path)? else {
-            return Err(TrustError::NoFile { path });
-        };
-        let document = document::Document::parse(&path, &text)?;
-        let top = document.top();
-        top.allow(&TOP)?;
-        let keys_max = u8::try_from(KEYS_MAX).unwrap_or(u8::MAX);
-        let threshold = top.number("threshold", THRESHOLD_MIN, keys_max)?;
-        let mut keys = KeySet::new();
-        for section in top.sections("key")? {
-            section.allow(&KEY)?;
-            let line = section.line();
-            let missing = |key| section.value_error(key, line, "is not set");
-            let name = section.text("name")?.ok_or_else(|| missing("name"))?.value;
-            let file = section.text("file")?.ok_or_else(|| missing("file"))?;
-            if Path::new(&file.value).file_name() != Some(file.value.as_ref()) {
-                let problem = "is not the name of a file beside trust.toml";
-                return Err(section.value_error("file", file.line, problem).into());
-            }
-            let path = root.path(Path::new(IMAGE_FOLDER).join(&file.value));
-            let Some(pem) = document::read_small(&path)? else {
-                return Err(TrustError::NoFile { path });
-            };
-            let key = PublicKey::from_pem(&pem);
-            let key = key.map_err(|cause| TrustError::Key { path: path.clone(), cause })?;
-            keys.push(&name, key).map_err(|cause| TrustError::Key { path, cause })?;
-        }
-        let threshold = usize::from(threshold.unwrap_or(THRESHOLD_DEFAULT));
-        let trust = Self { keys, threshold };
+        let trust = document::read(root)?;
         // Whether the numbers make sense does not depend on the device.
         trust.policy(Device { compatible: "", architecture: "", floor: 0 })?;
         Ok(trust)
     }
 
-    /// What is asked of a release that is meant for `device`.
+    /// The same, as far as `restrict` leaves it: nobody is added, and no fewer must sign.
+    #[must_use]
+    pub fn restricted(&self, restrict: &Restrict) -> Self {
+        let mut kept = self.clone();
+        let distrusted = |name: &str| restrict.distrust.iter().any(|one| one == name);
+        kept.keys = KeySet::new();
+        for key in self.keys.as_slice().iter().filter(|key| !distrusted(key.name())) {
+            // A part of a set is a set: nothing in it comes twice.
+            let _ = kept.keys.push(key.name(), *key.key());
+        }
+        #[cfg(feature = "keyless")]
+        {
+            kept.certificates = self.certificates.as_ref().map(|it| it.without(&restrict.distrust));
+        }
+        let threshold = usize::from(restrict.threshold.unwrap_or(0));
+        kept.threshold = self.threshold.max(threshold);
+        kept
+    }
+
+    /// How many must sign.
+    #[must_use]
+    pub const fn threshold(&self) -> usize {
+        self.threshold
+    }
+
+    /// The names of everyone who counts.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let identities = self.identities().map_or(&[][..], Identities::all);
+        let keys = self.keys.as_slice().iter().map(|key| key.name());
+        keys.chain(identities.iter().map(|identity| identity.name()))
+    }
+
+    /// Whether the device may follow `channel`.
+    #[must_use]
+    pub fn allows_channel(&self, channel: &str) -> bool {
+        self.channels.is_empty() || self.channels.iter().any(|one| one == channel)
+    }
+
+    #[cfg(feature = "keyless")]
+    fn identities(&self) -> Option<&dyn Identities> {
+        self.certificates.as_ref().map(|certificates| certificates as &dyn Identities)
+    }
+
+    #[cfg(not(feature = "keyless"))]
+    #[expect(clippy::unused_self, reason = "it has a use with the feature")]
+    fn identities(&self) -> Option<&dyn Identities> {
+        None
+    }
+
+    /// What is asked of a release that is on `device` already. Under which name it was signed was
+    /// asked when it came; here it is asked again where the name does not depend on its source.
     ///
     /// # Errors
     /// When the threshold cannot be reached, which [`Trust::load`] has ruled out.
     pub fn policy<'p>(&'p self, device: Device<'p>) -> Result<Policy<'p>, TrustError> {
-        Policy::new(&self.keys, self.threshold, device).map_err(TrustError::Policy)
+        let policy = self.signed_by(device)?;
+        Ok(match self.repository.as_deref() {
+            Some(repository) => policy.signed_as(self.signed_as(repository)),
+            None => policy,
+        })
+    }
+
+    /// What is asked of a release that comes from `source` and is meant for `device`.
+    ///
+    /// # Errors
+    /// [`TrustError`], when nothing could meet it.
+    pub fn policy_for<'p>(
+        &'p self,
+        source: &'p str,
+        device: Device<'p>,
+    ) -> Result<Policy<'p>, TrustError> {
+        let policy = self.signed_by(device)?;
+        if self.rule == Rule::Ignore {
+            return Ok(policy);
+        }
+        let name = self.repository.as_deref().or_else(|| source.strip_prefix("docker://"));
+        let name =
+            name.ok_or_else(|| TrustError::NoRepository { source_name: source.to_owned() })?;
+        Ok(policy.signed_as(self.signed_as(name)))
+    }
+
+    fn signed_by<'p>(&'p self, device: Device<'p>) -> Result<Policy<'p>, TrustError> {
+        Policy::with_identities(&self.keys, self.identities(), self.threshold, device)
+            .map_err(TrustError::Policy)
+    }
+
+    fn signed_as<'p>(&self, name: &'p str) -> Repository<'p> {
+        match self.rule {
+            Rule::Ignore => Repository::Any,
+            Rule::Repository => Repository::In(repository_of(name)),
+            Rule::Exact => Repository::Exactly(name.split_once('@').map_or(name, |(name, _)| name)),
+        }
     }
 }
 
@@ -95,54 +173,34 @@ pub enum TrustError {
         /// What is wrong with it.
         cause: KeyError,
     },
+    /// Someone would count twice.
+    #[error("trust: {name} is called like another, or is the same")]
+    Twice {
+        /// What they are called.
+        name: String,
+    },
+    /// The trusted root cannot be used.
+    #[cfg(feature = "keyless")]
+    #[error("trust: {}: {cause}", path.display())]
+    Root {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: KeylessError,
+    },
+    /// Identities are trusted, and this program knows nothing of certificates.
+    #[cfg(not(feature = "keyless"))]
+    #[error("trust: identities need a gybe that was built with the feature keyless")]
+    Keyless,
     /// The threshold cannot be reached.
     #[error("trust: {0}")]
     Policy(PolicyError),
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    /// Made with `openssl genpkey -algorithm ed25519 | openssl pkey -pubout`, for this test only.
-    const ED25519: &str = "-----BEGIN PUBLIC KEY-----\n\
-        MCowBQYDK2VwAyEAfEB9E7LIYerB7pvaSzG8ld5cvh/nLO2C8JCpYv3YCx4=\n\
-        -----END PUBLIC KEY-----\n";
-
-    fn load(text: &str) -> Result<Trust, TrustError> {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::below(folder.path().to_owned());
-        fs::create_dir_all(root.path(IMAGE_FOLDER)).unwrap();
-        fs::write(root.path(FILE), text).unwrap();
-        fs::write(root.path(IMAGE_FOLDER).join("release.pub"), ED25519).unwrap();
-        fs::write(root.path(IMAGE_FOLDER).join("broken.pub"), "no key").unwrap();
-        Trust::load(&root)
-    }
-
-    const RELEASE: &str = "[[key]]\nname = \"release\"\nfile = \"release.pub\"\n";
-
-    #[test]
-    fn one_key_and_no_threshold_is_one_of_one() {
-        assert_eq!(load(RELEASE).unwrap().threshold, 1);
-    }
-
-    #[test]
-    fn what_would_trust_nobody_or_everybody_is_refused() {
-        for (text, expected) in [
-            ("", "trust: threshold is 1, but there are 0 keys"),
-            (&format!("threshold = 2\n{RELEASE}"), "trust: threshold is 2, but there are 1 keys"),
-            (&format!("threshold = 0\n{RELEASE}"), "trust.toml:1: threshold is 0, not 1 to 8"),
-            (&format!("{RELEASE}{RELEASE}"), "release.pub: "),
-            (&RELEASE.replace("release.pub", "../x"), "trust.toml:3: key.file is not the name"),
-            (&RELEASE.replace("release.pub", "none.pub"), "none.pub does not exist"),
-            (&RELEASE.replace("release.pub", "broken.pub"), "broken.pub: "),
-            (&RELEASE.replace("file", "path"), "trust.toml:3: unknown key key.path"),
-            ("[[key]]\nname = \"release\"\n", "trust.toml:1: key.file is not set"),
-        ] {
-            let found = load(text).unwrap_err().to_string();
-            assert!(found.contains(expected), "{found}\n has no\n{expected}");
-        }
-    }
+    /// It is not known under which name a release must have been signed.
+    #[error(
+        "trust: {source_name} names no repository, and {FILE} asks for one: set repository there"
+    )]
+    NoRepository {
+        /// The source.
+        source_name: String,
+    },
 }

@@ -6,7 +6,7 @@ use gybe_core::digest::Digest;
 use gybe_core::slot::Slot;
 
 use crate::error::Error;
-use crate::release::Offer;
+use crate::release::{Held, Offer};
 use crate::session::Session;
 use crate::state::{DigestText, ReleaseName, State};
 
@@ -26,20 +26,23 @@ pub struct Candidate {
     pub name: ReleaseName,
     /// Its sequence.
     pub sequence: u64,
+    /// Whether signers allow it as a downgrade from what runs.
+    pub downgrade: bool,
 }
 
 impl Candidate {
-    /// What `offer` offers, if it is meant for this device.
+    /// What `offer` offers, if it is meant for this device and its terms are met.
     ///
     /// # Errors
     /// [`Error::Refused`] if it is not.
     pub fn read(session: &Session, offer: &Offer) -> Result<Self, Error> {
-        let policy = session.policy()?;
-        let release = offer.open_release(&policy)?;
+        let admission = session.admit(&offer.package, &offer.reference)?;
+        let release = offer.open_release(&admission.policy)?;
         let manifest = release.manifest();
         let digest = DigestText(manifest.digest);
         let name = ReleaseName { digest, version: manifest.version.to_owned() };
-        Ok(Self { name, sequence: manifest.sequence })
+        let downgrade = admission.downgrade.is_some();
+        Ok(Self { name, sequence: manifest.sequence, downgrade })
     }
 }
 
@@ -107,7 +110,8 @@ pub fn decide(
             return Decision::Armed { slot };
         }
     }
-    if let Some(held) = running.filter(|held| candidate.sequence <= held.sequence) {
+    let is_older = |held: &&Held| candidate.sequence <= held.sequence && !candidate.downgrade;
+    if let Some(held) = running.filter(is_older) {
         let (found, running) = (candidate.sequence, held.sequence);
         return Decision::None(Why::Older { found, running });
     }

@@ -15,6 +15,8 @@ mod switch;
 mod upgrade;
 mod usb;
 mod verify;
+#[cfg(feature = "keyless")]
+mod verify_bundle;
 
 use crate::cli::{Cli, Exit, InitramfsStep, Verb};
 use crate::error::Error;
@@ -38,6 +40,8 @@ pub fn run(cli: &Cli) -> Result<Exit, Error> {
         Verb::Commit(report) => commit::run(&root, *report),
         Verb::Rollback(report) => rollback::run(&root, *report),
         Verb::Verify(verify) => verify::run(&root, verify),
+        #[cfg(feature = "keyless")]
+        Verb::VerifyBundle(bundle) => verify_bundle::run(bundle),
         Verb::Health(health) => health::run(&root, health),
         Verb::Doctor(report) => doctor::run(&root, *report),
         Verb::Run(asked) => run::run(&root, asked),

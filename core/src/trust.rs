@@ -1,16 +1,20 @@
 //! Who may decide what a device runs: keys, signatures, and the rules in the signed bytes.
 //!
-//! Trust flows one way. [`PublicKey`]s come from the verified image; signatures made by them are
-//! [offered](Verifier::offer) one at a time; [`Verifier::finish`] checks that enough different
-//! keys signed, that the manifest is the one they signed, and that it is meant for this device.
-//! Only that makes a [`Verified`], and everything else hangs on it by digest.
+//! Trust flows one way. [`PublicKey`]s and [`Identities`] come from the verified image; signatures
+//! made by them are [offered](Verifier::offer) one at a time; [`Verifier::finish`] checks that enough
+//! different signers signed, that the manifest is the one they signed, and that it is meant for this
+//! device. Only that makes a [`Verified`], and everything else hangs on it by digest. Under which
+//! [`Terms`] it may be installed here, and now, is said by the annotations of the signatures.
 //!
 //! No clock, no network and no log take part.
 
 mod bundle;
 mod key;
 mod reason;
+mod repository;
+mod signer;
 mod simple;
+pub mod terms;
 mod verified;
 mod verifier;
 
@@ -18,7 +22,10 @@ mod verifier;
 mod tests;
 
 pub use self::key::{Algorithm, KEY_NAME_LEN_MAX, KEYS_MAX, KeyError, KeySet, NamedKey, PublicKey};
-pub use self::reason::{PredicateType, Reason, Tally};
+pub use self::reason::{Excerpt, Reason, Tally};
+pub use self::repository::{Repository, repository_of};
+pub use self::signer::{Identities, Identity, Signer};
+pub use self::terms::Terms;
 pub use self::verified::{BlobError, Verified};
 pub use self::verifier::{Accepted, Candidate, ChainError, Refused, Verifier};
 
@@ -34,11 +41,16 @@ pub const SIGNATURE_LEN_MAX: usize = 64 * 1024;
 /// for smaller ones: cosign's take about 1 KiB.
 pub const SCRATCH_LEN: usize = SIGNATURE_LEN_MAX;
 
+/// How many signers a device may trust, keys and identities together.
+pub const SIGNERS_MAX: usize = KEYS_MAX;
+
 /// What a device asks of a release.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'p> {
     keys: &'p KeySet,
+    identities: Option<&'p dyn Identities>,
     threshold: usize,
+    repository: Repository<'p>,
     device: Device<'p>,
 }
 
@@ -64,16 +76,46 @@ impl<'p> Policy<'p> {
         threshold: usize,
         device: Device<'p>,
     ) -> Result<Self, PolicyError> {
+        Self::with_identities(keys, None, threshold, device)
+    }
+
+    /// As [`Policy::new`]; each of `identities` counts as a key does.
+    ///
+    /// # Errors
+    /// [`PolicyError`] as there, or if there are more signers than [`SIGNERS_MAX`].
+    pub fn with_identities(
+        keys: &'p KeySet,
+        identities: Option<&'p dyn Identities>,
+        threshold: usize,
+        device: Device<'p>,
+    ) -> Result<Self, PolicyError> {
+        let repository = Repository::Any;
+        let policy = Self { keys, identities, threshold, repository, device };
+        let count = policy.signers().count();
         if threshold == 0 {
             return Err(PolicyError::ThresholdZero);
         }
-        if threshold > keys.as_slice().len() {
-            return Err(PolicyError::ThresholdAboveKeys {
-                threshold,
-                count: keys.as_slice().len(),
-            });
+        if threshold > count {
+            return Err(PolicyError::ThresholdAboveKeys { threshold, count });
         }
-        Ok(Self { keys, threshold, device })
+        if count > SIGNERS_MAX {
+            return Err(PolicyError::TooMany { count });
+        }
+        Ok(policy)
+    }
+
+    /// Asks also under which name the release was signed. Signatures that do not say it, as bundles
+    /// do not, then count for nothing.
+    #[must_use]
+    pub const fn signed_as(mut self, repository: Repository<'p>) -> Self {
+        self.repository = repository;
+        self
+    }
+
+    fn signers(&self) -> impl Iterator<Item = Signer<'p>> + use<'p> {
+        let identities = self.identities.map_or(&[][..], Identities::all);
+        let keys = self.keys.as_slice().iter().map(Signer::Key);
+        keys.chain(identities.iter().map(Signer::Identity))
     }
 }
 
@@ -88,7 +130,13 @@ pub enum PolicyError {
     ThresholdAboveKeys {
         /// The threshold.
         threshold: usize,
-        /// How many keys there are.
+        /// How many keys and identities there are.
+        count: usize,
+    },
+    /// There are too many keys and identities.
+    #[error("{count} keys and identities, limit {SIGNERS_MAX}")]
+    TooMany {
+        /// How many there are.
         count: usize,
     },
 }

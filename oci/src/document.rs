@@ -38,6 +38,17 @@ impl Document {
         }
     }
 
+    /// How many bytes it takes in a trailer.
+    pub(crate) const fn stored_len(&self) -> usize {
+        /// What stands before each of its at most two parts.
+        const HEADS_LEN: usize = 16;
+        let len = match self {
+            Self::Simple { payload, signature } => payload.len().saturating_add(signature.len()),
+            Self::Bundle(json) => json.len(),
+        };
+        len.saturating_add(HEADS_LEN)
+    }
+
     /// The document as the verifier takes it.
     #[must_use]
     pub fn candidate(&self) -> Candidate<'_> {

@@ -40,5 +40,8 @@ pub use registry::{
 pub use resolve::{IMAGES_MAX, Listed, Resolved};
 pub use signatures::{Candidate, SIGNATURE_CANDIDATES_MAX, SIGNATURE_MANIFEST_LEN_MAX};
 pub use source::{Reach, Source, SourceError, Sources};
-pub use statement::{Statement, StatementError, Unreadable};
+pub use statement::{
+    PREFIX, STATEMENT_ANNOTATIONS_MAX, STATEMENT_NAME_LEN_MAX, STATEMENT_VALUE_LEN_MAX, Statement,
+    StatementError, Unreadable,
+};
 pub use writer::{BlobWriter, LayoutWriter};

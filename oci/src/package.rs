@@ -7,6 +7,9 @@ use gybe_core::trust::{ChainError, Policy, Refused, SCRATCH_LEN, Verifier};
 use crate::document::Document;
 use crate::statement::{Statement, StatementError};
 
+/// How long signatures may be in all in a slot, where some of them count for nothing yet.
+const SETTLED_LEN_MAX: usize = 128 * 1024;
+
 /// The bytes of a release that decide whether it is believed. Until then they are a stranger's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Package {
@@ -33,7 +36,7 @@ impl Package {
         for document in &self.documents {
             // Why one does not count is kept by the verifier, and said at the end if it matters.
             if let Ok(accepted) = verifier.offer(document.candidate(), &mut scratch) {
-                tracing::debug!(key = accepted.key.name(), "signature counts");
+                tracing::debug!(signer = accepted.signer.name(), "signature counts");
             }
         }
         let manifest = verifier.finish(&self.manifest);
@@ -53,14 +56,31 @@ impl Package {
         let mut statements = Vec::new();
         for document in &self.documents {
             if let Ok(accepted) = verifier.offer(document.candidate(), &mut scratch) {
-                statements.push(Statement::read(accepted.key.name(), accepted.annotations)?);
+                statements.push(Statement::read(accepted.signer.name(), accepted.annotations)?);
             }
         }
         Ok(statements)
     }
 
-    /// Lets go of what does not help the release to pass, so that strangers' documents take no room
-    /// in a slot. What is left passes just as well.
+    /// Who signed the release, each once: what they are called, and what tells them from others.
+    ///
+    /// # Errors
+    /// [`Refusal`], when the release does not pass.
+    pub fn signers(&self, policy: &Policy<'_>) -> Result<Vec<(String, Digest)>, Refusal> {
+        self.open(policy)?;
+        let mut verifier = self.verifier(policy, self.index.as_deref())?;
+        let mut scratch = vec![0; SCRATCH_LEN];
+        for document in &self.documents {
+            // Those that do not count are not asked for.
+            let _ = verifier.offer(document.candidate(), &mut scratch);
+        }
+        Ok(verifier.signers().map(|signer| (signer.name().to_owned(), signer.id())).collect())
+    }
+
+    /// Lets go of what does not help the release to pass, so that strangers' documents take little room
+    /// in a slot. What is left passes just as well. Some of the strangers stay, as far as
+    /// [`SETTLED_LEN_MAX`] goes: when the release runs, its own keys decide whether it is kept, and
+    /// those of them that are new are strangers here.
     ///
     /// # Errors
     /// [`Refusal`], when it does not pass at all.
@@ -78,8 +98,19 @@ impl Package {
             let offered = self.documents.iter();
             offered.map(|it| verifier.offer(it.candidate(), &mut scratch).is_ok()).collect()
         };
+        let index_len = self.index.as_ref().map_or(0, Vec::len);
+        let all = self.documents.iter().zip(&counts).filter(|(_, counts)| **counts);
+        let len = all.fold(index_len, |len, (it, _)| len.saturating_add(it.stored_len()));
+        let mut room = SETTLED_LEN_MAX.saturating_sub(len);
         let mut counts = counts.into_iter();
-        self.documents.retain(|_| counts.next().unwrap_or(true));
+        self.documents.retain(|document| {
+            if counts.next().unwrap_or(true) {
+                return true;
+            }
+            let left = room.checked_sub(document.stored_len());
+            room = left.unwrap_or(room);
+            left.is_some()
+        });
         Ok(())
     }
 

@@ -289,12 +289,12 @@ fn registries_are_reached_as_both_files_say() {
     }
     assert_eq!(load(IMAGE, None).unwrap().registry.access(&root, None).max_bytes, None);
     for (text, expected) in [
-        ("max_bytes = 0", "config.toml:12: registry.max_bytes is 0, not 1 to "),
-        ("credentials = [\"a\"]", "config.toml:12: registry.credentials has no absolute path"),
-        ("credentials = \"/a\"", "config.toml:12: registry.credentials is not an array of strings"),
-        ("token_hosts = [1]", "config.toml:12: registry.token_hosts is not an array of strings"),
-        ("connect_s = 604801", "config.toml:12: registry.connect_s is 604801, not 1 to 604800"),
-        ("stal_s = 1", "config.toml:12: unknown key registry.stal_s"),
+        ("max_bytes = 0", "config.toml:13: registry.max_bytes is 0, not 1 to "),
+        ("credentials = [\"a\"]", "config.toml:13: registry.credentials has no absolute path"),
+        ("credentials = \"/a\"", "config.toml:13: registry.credentials is not an array of strings"),
+        ("token_hosts = [1]", "config.toml:13: registry.token_hosts is not an array of strings"),
+        ("connect_s = 604801", "config.toml:13: registry.connect_s is 604801, not 1 to 604800"),
+        ("stal_s = 1", "config.toml:13: unknown key registry.stal_s"),
     ] {
         let found = message(&format!("{IMAGE}[registry]\n{text}\n"), None);
         assert!(found.contains(expected), "{found}\n has no\n{expected}");

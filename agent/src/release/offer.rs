@@ -53,12 +53,17 @@ impl Offer {
     }
 
     fn refused(&self, cause: Refusal) -> Error {
-        let source_name = self.reference.clone();
-        if self.package.documents.is_empty() {
-            return Error::Unsigned { source_name, cause };
-        }
-        Error::Refused { source_name, cause }
+        refused(&self.package, &self.reference, cause)
     }
+}
+
+/// Why the release in `package`, which came from `reference`, may not come in.
+pub(crate) fn refused(package: &Package, reference: &str, cause: Refusal) -> Error {
+    let source_name = reference.to_owned();
+    if package.documents.is_empty() {
+        return Error::Unsigned { source_name, cause };
+    }
+    Error::Refused { source_name, cause }
 }
 
 /// This machine's processor, in Go's words, which are OCI's.

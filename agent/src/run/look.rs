@@ -191,7 +191,8 @@ fn spend(
     let (Some(budget), Some(left)) = (pull.budget_bytes, left(session, kept)) else {
         return Ok(None);
     };
-    let policy = session.policy()?;
+    let reference = offer.reference.clone();
+    let policy = session.admit(&offer.package, &reference)?.policy;
     offer.settle(&policy)?;
     let release = offer.open_release(&policy)?;
     let slot = session.slots.inactive(None)?;

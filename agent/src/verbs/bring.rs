@@ -99,7 +99,8 @@ fn prove_and_arm(
     let slot = session.slots.inactive(order.slot)?;
     // Asked before anything is looked at: what runs must be kept or given up first.
     session.boot.clear(slot, session.slots.running_slot())?;
-    let policy = session.policy()?;
+    let reference = offer.reference.clone();
+    let policy = session.admit(&offer.package, &reference)?.policy;
     offer.settle(&policy)?;
     let offer = &*offer;
     let release = offer.open_release(&policy)?;

@@ -36,7 +36,7 @@ pub(super) fn run(root: &Root, report: Report, failures: Failures) -> Result<Exi
         Decision::Armed { slot } => Some(format!("it is armed in slot {slot} already")),
         Decision::None(why) => Some(why.to_string()),
     };
-    let Candidate { name: release, sequence } = candidate;
+    let Candidate { name: release, sequence, .. } = candidate;
     let available = why.is_none();
     let rollout = if available { rollout::why_not(&session, &offer) } else { None };
     if report.json {

@@ -13,7 +13,7 @@ pub(super) fn run(root: &Root, asked: &Plan) -> Result<Exit, Error> {
     let session = Session::open(root)?;
     let slot = session.slots.inactive(asked.slot)?;
     let mut offer = Offer::open(&session.sources(None), &asked.source)?;
-    let policy = session.policy()?;
+    let policy = session.admit(&offer.package, &asked.source)?.policy;
     // As an install does: what the trailer would hold decides where it would lie.
     offer.settle(&policy)?;
     let release = offer.open_release(&policy)?;

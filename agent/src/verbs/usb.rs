@@ -144,7 +144,7 @@ fn choose(session: &Session, device: &str, bundles: &[Bundle]) -> Result<Found, 
 
 /// Reads all of it, so that a corrupt stick is known before the slot is touched.
 fn verify(session: &Session, offer: &Offer, asked: &Usb) -> Result<(), Error> {
-    let policy = session.policy()?;
+    let policy = session.admit(&offer.package, &offer.reference)?.policy;
     let release = offer.open_release(&policy)?;
     let display = Display::new(asked.progress);
     let show = |phase, done, total| display.show(phase, done, total);

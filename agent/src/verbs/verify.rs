@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::cli::{Exit, Report, Verify};
 use crate::error::Error;
 use crate::output;
-use crate::release::{Offer, OfferError};
+use crate::release::{Offer, OfferError, SignedBy};
 use crate::root::Root;
 use crate::session::Session;
 use crate::state::{DigestText, ReleaseName, SlotText};
@@ -25,6 +25,7 @@ struct VerifiedSource<'a> {
     version: u8,
     source: &'a str,
     release: ReleaseName,
+    signers: Vec<SignedBy>,
     bytes_read: u64,
 }
 
@@ -39,6 +40,7 @@ struct VerifiedSlot {
     slot: SlotText,
     state: StateWord,
     release: Option<ReleaseName>,
+    signers: Vec<SignedBy>,
     /// Whether every byte is what was signed.
     right: bool,
     problem: Option<String>,
@@ -61,8 +63,9 @@ pub(super) fn run(root: &Root, verify: &Verify) -> Result<Exit, Error> {
 
 fn verify_source(session: &Session, source: &str, report: Report) -> Result<Exit, Error> {
     let offer = Offer::open(&session.sources(None), source)?;
-    let policy = session.policy()?;
+    let policy = session.admit(&offer.package, source)?.policy;
     let release = offer.open_release(&policy)?;
+    let signers = SignedBy::all(&offer.package, &policy);
     let manifest = release.manifest();
     let mut bytes_read = 0_u64;
     for blob in std::iter::once(&manifest.recipe).chain(&manifest.packs) {
@@ -72,9 +75,12 @@ fn verify_source(session: &Session, source: &str, report: Report) -> Result<Exit
     let digest = DigestText(manifest.digest);
     let release = ReleaseName { digest, version: manifest.version.to_owned() };
     if report.json {
-        output::json(&VerifiedSource { version: 1, source, release, bytes_read });
+        output::json(&VerifiedSource { version: 1, source, release, signers, bytes_read });
     } else {
         output::data(format_args!("{source} is whole and signed: {} {digest}", release.version));
+        for signer in signers {
+            output::data(format_args!("  Signed by: {signer}"));
+        }
     }
     Ok(Exit::Done)
 }
@@ -112,7 +118,12 @@ fn verify_slots(session: &Session, report: Report) -> Exit {
             let (slot, promises) = (Slot::from(found.slot), found.promises());
             let version = found.release.map_or_else(String::new, |release| release.version);
             match found.problem {
-                None => output::data(format_args!("slot {slot} is what was signed: {version}")),
+                None => {
+                    output::data(format_args!("slot {slot} is what was signed: {version}"));
+                    for signer in found.signers {
+                        output::data(format_args!("  Signed by: {signer}"));
+                    }
+                }
                 Some(why) if promises => {
                     output::data(format_args!("slot {slot} is not what was signed: {why}"));
                 }
@@ -126,6 +137,7 @@ fn verify_slots(session: &Session, report: Report) -> Exit {
 fn verify_slot(session: &Session, slot: Slot) -> VerifiedSlot {
     let held = session.held.of(slot);
     let status = SlotStatus::new(Some(session.boot.slot_state(slot)), held);
+    let signers = session.signers_of(slot);
     let proved = match status.problem {
         Some(why) => Err(why),
         None => session.prove_held(slot).map(drop).map_err(|error| error.to_string()),
@@ -134,6 +146,7 @@ fn verify_slot(session: &Session, slot: Slot) -> VerifiedSlot {
         slot: slot.into(),
         state: status.state,
         release: status.release,
+        signers,
         right: proved.is_ok(),
         problem: proved.err(),
     }

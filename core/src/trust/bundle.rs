@@ -20,7 +20,7 @@ use core::fmt::Write as _;
 use heapless::String;
 
 use super::Annotations;
-use super::reason::{PredicateType, Reason};
+use super::reason::{Excerpt, Reason};
 use super::verifier::Wanted;
 use crate::base64::{self, Base64Error};
 use crate::digest::Digest;
@@ -37,13 +37,21 @@ const PREDICATE_TYPE: &str = "https://sigstore.dev/cosign/sign/v1";
 /// numbers.
 const HEADER_LEN_MAX: usize = 64;
 
-/// The parts of a bundle that matter with pinned keys.
+/// The parts of a bundle that matter here.
 pub(super) struct Bundle<'a> {
     payload: &'a str,
     /// The signature, in base64.
     pub(super) signature: &'a str,
-    /// The id of the key that the signer says it used.
-    pub(super) hint: Option<Digest>,
+    /// What the signer says it used.
+    pub(super) material: Material,
+}
+
+/// What a signature was made with.
+pub(super) enum Material {
+    /// A key, whose id may be given.
+    Key(Option<Digest>),
+    /// A certificate. What else is in the bundle is for whoever knows certificates.
+    Certificate,
 }
 
 /// Finds the parts of a bundle. Nothing in them is authentic yet.
@@ -63,27 +71,28 @@ pub(super) fn open(json: &[u8]) -> Result<Bundle<'_>, Reason> {
     if kind != BUNDLE_TYPE && kind != BUNDLE_TYPE_OLD {
         return Err(Reason::BundleType);
     }
-    let hint = read_material(material.ok_or(root.missing("verificationMaterial"))?)?;
+    let material = read_material(material.ok_or(root.missing("verificationMaterial"))?)?;
     let (payload, signature) = read_envelope(envelope.ok_or(root.missing("dsseEnvelope"))?)?;
-    Ok(Bundle { payload, signature, hint })
+    Ok(Bundle { payload, signature, material })
 }
 
-fn read_material(material: Value<'_>) -> Result<Option<Digest>, Reason> {
-    let mut hint = None;
-    for member in material.object()? {
+fn read_material(value: Value<'_>) -> Result<Material, Reason> {
+    let mut material = Material::Key(None);
+    let mut is_certificate = false;
+    for member in value.object()? {
         match member? {
             ("publicKey", value) => {
                 for member in value.object()? {
                     if let ("hint", value) = member? {
-                        hint = read_hint(value.text()?);
+                        material = Material::Key(read_hint(value.text()?));
                     }
                 }
             }
-            ("certificate" | "x509CertificateChain", _) => return Err(Reason::Certificate),
+            ("certificate" | "x509CertificateChain", _) => is_certificate = true,
             _ => {}
         }
     }
-    Ok(hint)
+    Ok(if is_certificate { Material::Certificate } else { material })
 }
 
 /// A hint may be any text; ours and cosign's is the key's id.
@@ -126,7 +135,8 @@ fn read_envelope(envelope: Value<'_>) -> Result<(&str, &str), Reason> {
 pub(super) struct Message<'s> {
     /// The pre-authentication encoding.
     pub(super) signed: &'s [u8],
-    payload: &'s [u8],
+    /// The statement.
+    pub(super) payload: &'s [u8],
 }
 
 impl Bundle<'_> {
@@ -172,7 +182,7 @@ impl<'s> Message<'s> {
         }
         let predicate_type = predicate_type.ok_or(root.missing("predicateType"))?;
         if predicate_type != PREDICATE_TYPE {
-            return Err(Reason::Attestation(PredicateType::new(predicate_type)));
+            return Err(Reason::Attestation(Excerpt::new(predicate_type.chars())));
         }
         if kind.ok_or(root.missing("_type"))? != STATEMENT_TYPE {
             return Err(Reason::PayloadType);

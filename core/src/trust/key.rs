@@ -7,6 +7,8 @@ mod der;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wycheproof;
 
 use core::fmt;
 

@@ -8,7 +8,7 @@ use heapless::{String, Vec};
 use super::{CANDIDATES_MAX, SIGNATURE_LEN_MAX};
 use crate::base64::Base64Error;
 use crate::digest::{Digest, DigestError};
-use crate::json::{JsonError, Text};
+use crate::json::JsonError;
 
 /// Why a signature does not count.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +21,7 @@ pub enum Reason {
     BadSignature,
     /// A trusted key made it, but as a statement about the release, not as a signature.
     #[error("attestation in place of a signature: predicate type {0}")]
-    Attestation(PredicateType),
+    Attestation(Excerpt),
     /// A trusted key made it, over something else.
     #[error("signature over another digest: {digest}")]
     OtherDigest {
@@ -31,6 +31,15 @@ pub enum Reason {
     /// It was made with a certificate, and here keys are trusted.
     #[error("made with a certificate, but only keys are trusted here")]
     Certificate,
+    /// It was made with a certificate, and not by anyone who is trusted.
+    #[error("certificate: {0}")]
+    Identity(Excerpt),
+    /// It is for another repository than the policy wants.
+    #[error("signed for another repository: {0}")]
+    OtherRepository(Excerpt),
+    /// It does not say for which repository it is, and the policy wants to know.
+    #[error("does not say for which repository it is")]
+    NoRepository,
     /// The bundle holds a signature over a file.
     #[error("bundle over a file, not over an image")]
     MessageSignature,
@@ -79,7 +88,7 @@ pub enum Reason {
 }
 
 /// Room for one of each reason.
-const REASONS_MAX: usize = 17;
+const REASONS_MAX: usize = 20;
 
 /// How many signatures did not count, by reason; of each kind of reason the first one.
 #[derive(Clone, Debug, Default)]
@@ -116,18 +125,20 @@ impl fmt::Display for Tally {
     }
 }
 
-/// How much of a predicate type is kept, in bytes.
-const PREDICATE_TYPE_LEN_MAX: usize = 80;
+/// How much of a text is kept, in bytes.
+const EXCERPT_LEN_MAX: usize = 80;
 
-/// The predicate type of an attestation, cut to a bounded length and to visible ASCII.
+/// The beginning of a stranger's text, in visible ASCII and spaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PredicateType(String<PREDICATE_TYPE_LEN_MAX>);
+pub struct Excerpt(String<EXCERPT_LEN_MAX>);
 
-impl PredicateType {
-    pub(super) fn new(text: Text<'_>) -> Self {
+impl Excerpt {
+    /// The beginning of `text`.
+    #[must_use]
+    pub fn new(text: impl IntoIterator<Item = char>) -> Self {
         let mut kept = String::new();
-        for char in text.chars() {
-            let char = if char.is_ascii_graphic() { char } else { '?' };
+        for char in text {
+            let char = if char.is_ascii_graphic() || char == ' ' { char } else { '?' };
             if kept.push(char).is_err() {
                 break;
             }
@@ -136,7 +147,7 @@ impl PredicateType {
     }
 }
 
-impl fmt::Display for PredicateType {
+impl fmt::Display for Excerpt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

@@ -1,6 +1,7 @@
 //! Claims about trust. What cosign made is in `golden/`, with the commands beside it.
 
 mod forged;
+mod identities;
 
 use std::format;
 use std::string::{String, ToString as _};
@@ -29,6 +30,7 @@ macro_rules! simple {
     };
 }
 
+const P256_SIMPLE: Candidate<'_> = simple!("cosign2-p256");
 const DEVICE: Device<'_> = Device { compatible: "acme-gateway", architecture: "amd64", floor: 7 };
 
 fn keys(pems: &[&str]) -> KeySet {
@@ -51,7 +53,7 @@ fn verdict(
     for candidate in candidates {
         let _ = verifier.offer(*candidate, &mut [0; 2048]);
     }
-    let names: Vec<_> = verifier.signers().map(NamedKey::name).collect();
+    let names: Vec<_> = verifier.signers().map(Signer::name).collect();
     verifier.finish(MANIFEST).map(|_| names.join(" ")).map_err(|refused| refused.to_string())
 }
 
@@ -115,7 +117,7 @@ fn a_signature_over_the_index_reaches_what_the_index_lists() {
     assert_eq!(reason, Reason::OtherDigest { digest: Digest::of(INDEX) });
 
     let mut with = Verifier::new(&policy, Digest::of(MANIFEST)).with_index(INDEX).unwrap();
-    assert_eq!(with.offer(candidate, &mut [0; 2048]).unwrap().key.name(), "key0");
+    assert_eq!(with.offer(candidate, &mut [0; 2048]).unwrap().signer.name(), "key0");
     assert_eq!(with.finish(MANIFEST).unwrap().version, "1.0");
 
     let other = Digest::of(b"another manifest");
@@ -219,6 +221,10 @@ fn the_tally_has_room_for_every_reason() {
         Reason::BadSignature,
         Reason::OtherDigest { digest },
         Reason::Certificate,
+        Reason::Identity(Excerpt::new("".chars())),
+        Reason::OtherRepository(Excerpt::new("".chars())),
+        Reason::NoRepository,
+        Reason::Attestation(Excerpt::new("".chars())),
         Reason::MessageSignature,
         Reason::BundleType,
         Reason::PayloadType,
@@ -236,7 +242,6 @@ fn the_tally_has_room_for_every_reason() {
     for reason in all.iter().chain(&all) {
         tally.add(reason);
     }
-    // Attestation is the one that only a bundle can make.
     assert_eq!(tally.as_slice().len(), all.len());
     assert!(tally.as_slice().iter().all(|(_, count)| *count == 2));
 }

@@ -2,11 +2,12 @@
 
 use heapless::Vec;
 
+use super::bundle::Material;
 use super::reason::{Reason, Tally};
 use super::verified::Verified;
 use super::{
-    Annotations, CANDIDATES_MAX, Device, KEYS_MAX, NamedKey, Policy, SIGNATURE_LEN_MAX, bundle,
-    simple,
+    Annotations, CANDIDATES_MAX, Device, NamedKey, Policy, Repository, SIGNATURE_LEN_MAX,
+    SIGNERS_MAX, Signer, bundle, simple,
 };
 use crate::base64::{self, Base64Error};
 use crate::digest::Digest;
@@ -35,8 +36,8 @@ pub enum Candidate<'a> {
 /// A signature that counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Accepted<'p, 's> {
-    /// The key that made it.
-    pub key: &'p NamedKey,
+    /// Who made it.
+    pub signer: Signer<'p>,
     /// What it says beside the digest.
     pub annotations: Annotations<'s>,
 }
@@ -62,8 +63,8 @@ pub(super) struct Authority(());
 pub struct Verifier<'p> {
     policy: &'p Policy<'p>,
     wanted: Wanted,
-    /// The ids of the keys that signed.
-    signed: Vec<Digest, KEYS_MAX>,
+    /// The ids of those who signed.
+    signed: Vec<Digest, SIGNERS_MAX>,
     offered: usize,
     tally: Tally,
 }
@@ -88,7 +89,7 @@ impl<'p> Verifier<'p> {
         Ok(self)
     }
 
-    /// Looks at one signature. A key counts once, however often it signed.
+    /// Looks at one signature. A signer counts once, however often they signed.
     ///
     /// # Errors
     /// [`Reason`] why it does not count. It is kept for [`Verifier::finish`]; others may follow.
@@ -117,23 +118,41 @@ impl<'p> Verifier<'p> {
             Candidate::SimpleSigning { payload, signature } => {
                 limit(payload.len())?;
                 limit(signature.len())?;
-                let key = self.signer(payload, signature, None)?;
-                let annotations = simple::read(payload, &self.wanted)?;
-                Ok(self.count(key, annotations))
+                let key = self.key(payload, signature, None)?;
+                let annotations = simple::read(payload, &self.wanted, self.policy.repository)?;
+                Ok(self.count(Signer::Key(key), annotations))
             }
             Candidate::Bundle { json } => {
                 limit(json.len())?;
                 let bundle = bundle::open(json)?;
                 let message = bundle.message(scratch)?;
-                let key = self.signer(message.signed, bundle.signature, bundle.hint)?;
+                let signer = match bundle.material {
+                    Material::Key(hint) => {
+                        Signer::Key(self.key(message.signed, bundle.signature, hint)?)
+                    }
+                    Material::Certificate => self.identity(json, message.payload)?,
+                };
+                if self.policy.repository != Repository::Any {
+                    return Err(Reason::NoRepository);
+                }
                 let annotations = message.read(&self.wanted)?;
-                Ok(self.count(key, annotations))
+                Ok(self.count(signer, annotations))
             }
         }
     }
 
+    /// Which identity of the policy signed this payload. What it says is still unread.
+    fn identity(&self, json: &[u8], payload: &[u8]) -> Result<Signer<'p>, Reason> {
+        let identities = self.policy.identities.ok_or(Reason::Certificate)?;
+        let Wanted { manifest, index } = self.wanted;
+        let (one, both) = ([manifest], [manifest, index.unwrap_or(manifest)]);
+        let digests = if index.is_some() { &both[..] } else { &one[..] };
+        let found = identities.signer(json, payload, digests).map_err(Reason::Identity)?;
+        identities.all().get(found).map(Signer::Identity).ok_or(Reason::Certificate)
+    }
+
     /// Which key of the policy made this signature. Only after this is a payload read.
-    fn signer(
+    fn key(
         &self,
         message: &[u8],
         signature: &str,
@@ -154,20 +173,19 @@ impl<'p> Verifier<'p> {
         Err(if named { Reason::BadSignature } else { Reason::NoTrustedKey })
     }
 
-    fn count<'s>(&mut self, key: &'p NamedKey, annotations: Annotations<'s>) -> Accepted<'p, 's> {
-        let id = key.key().id();
+    fn count<'s>(&mut self, signer: Signer<'p>, annotations: Annotations<'s>) -> Accepted<'p, 's> {
+        let id = signer.id();
         if !self.signed.contains(&id) {
-            // There is room for every key of a key set.
+            // There is room for everyone in a policy.
             let pushed = self.signed.push(id);
-            debug_assert!(pushed.is_ok(), "more signers than keys");
+            debug_assert!(pushed.is_ok(), "more signers than the policy has");
         }
-        Accepted { key, annotations }
+        Accepted { signer, annotations }
     }
 
-    /// The keys that signed so far, each once, in the order of the policy.
-    pub fn signers(&self) -> impl Iterator<Item = &'p NamedKey> {
-        let keys = self.policy.keys.as_slice().iter();
-        keys.filter(|key| self.signed.contains(&key.key().id()))
+    /// Those who signed so far, each once, in the order of the policy.
+    pub fn signers(&self) -> impl Iterator<Item = Signer<'p>> {
+        self.policy.signers().filter(|signer| self.signed.contains(&signer.id()))
     }
 
     /// Lets the release pass, if enough keys signed it and it is meant for this device.

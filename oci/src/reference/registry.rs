@@ -166,6 +166,16 @@ mod tests {
         assert_eq!((read.name().as_str(), read.wanted().as_str()), ("r.example/a", "latest"));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_read_is_written_alike(rest in "[a-z0-9.:/@_\\[\\]-]{0,60}") {
+            let text = format!("docker://{rest}");
+            if let Ok(read) = text.parse::<RegistryReference>() {
+                proptest::prop_assert_eq!(read.to_string(), text);
+            }
+        }
+    }
+
     #[test]
     fn what_could_be_taken_for_something_else_is_refused() {
         let long = format!("docker://r.example/{}", "a".repeat(REPOSITORY_LEN_MAX + 1));

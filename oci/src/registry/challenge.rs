@@ -139,6 +139,13 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_to_its_end(text in "\\PC{0,200}", odd in "[a-z =,\"\\\\]{0,60}") {
+            let _ = (parse(&text), parse(&odd));
+        }
+    }
+
     #[test]
     fn no_challenge_is_read_that_is_too_long() {
         let mut headers = HeaderMap::new();

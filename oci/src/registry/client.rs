@@ -113,6 +113,11 @@ impl Client {
         Ok(built)
     }
 
+    /// Forgets all connections.
+    pub(super) fn hang_up(&self) {
+        locked(&self.connections).clear();
+    }
+
     pub(super) fn authorization(&self, host: &str, scope: &str) -> Option<HeaderValue> {
         locked(&self.authorizations).get(&(host.to_owned(), scope.to_owned())).cloned()
     }

@@ -131,6 +131,10 @@ impl Client {
         if !cause.may_pass() || *failures >= tries {
             return Err(cause);
         }
+        if matches!(cause, RegistryError::Stalled { .. } | RegistryError::Slow { .. }) {
+            // A connection may be dead without knowing it: the next try makes its own.
+            self.hang_up();
+        }
         let limits = &self.access.limits;
         let mut wait = backoff::wait(limits, *failures);
         if let RegistryError::Busy { host, after: Some(after), .. } = &cause {
@@ -152,11 +156,8 @@ impl Client {
         loop {
             let followed = self.follow(endpoint, ask, authorization.as_ref()).await;
             let Followed { answer, has_left } = match followed {
-                Err(RegistryError::Connect { .. } | RegistryError::Broke { .. })
-                    if endpoint.turn_plain() =>
-                {
-                    continue;
-                }
+                // Nobody speaks TLS there; a connection that breaks later is no sign of that.
+                Err(RegistryError::Connect { .. }) if endpoint.turn_plain() => continue,
                 followed => followed?,
             };
             let is_asked = answer.response.status() == StatusCode::UNAUTHORIZED && !has_left;
