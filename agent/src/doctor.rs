@@ -2,6 +2,7 @@
 //! fall back, whether it is there, and what to do where it is not. Nothing is changed.
 
 mod kernel;
+mod looks;
 mod system;
 
 use std::fmt;
@@ -143,6 +144,7 @@ fn look(root: &Root, config: &Config, findings: &mut Findings) {
         ),
     }
     system::look(root, config, findings);
+    looks::look(root, config, findings);
 }
 
 fn running(slots: &Slots, findings: &mut Findings) {

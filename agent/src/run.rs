@@ -25,7 +25,7 @@ pub use look::look;
 pub use situation::Situation;
 
 use crate::cli::Exit;
-use crate::config::Telling;
+use crate::config::{Config, Telling};
 use crate::device::reboot::reboot_if_willing;
 use crate::error::Error;
 use crate::hooks::{self, Question};
@@ -64,10 +64,12 @@ pub fn pass(root: &Root) -> Result<Exit, Error> {
                 };
             }
             Action::Reboot => {
+                // Afterwards there may be no time for it.
+                tell(root, &situation.telling);
                 if reboot_unless_held(root, &situation.telling, situation.armed.as_ref()) {
                     exit = Exit::RebootNeeded;
                 }
-                break;
+                return Ok(exit);
             }
             Action::Wait { for_s, why } => {
                 let by = inhibitor.unwrap_or_default();
@@ -76,12 +78,16 @@ pub fn pass(root: &Root) -> Result<Exit, Error> {
             }
         }
     }
-    let telling = crate::config::Config::load(root)?.telling;
-    metrics::write(root, &telling);
-    if !report::post(root, &telling) {
+    tell(root, &Config::load(root)?.telling);
+    Ok(exit)
+}
+
+/// Writes the metrics, and posts what waits.
+fn tell(root: &Root, telling: &Telling) {
+    metrics::write(root, telling);
+    if !report::post(root, telling) {
         info!("the next pass posts the rest");
     }
-    Ok(exit)
 }
 
 /// Reboots, unless a hook or systemd says no; says whether it comes.

@@ -82,6 +82,29 @@ fn a_fit_device_is_found_fit_and_nothing_is_changed() {
     assert_eq!(times(), before);
 }
 
+fn enable(device: &Device, unit: &str) {
+    let path = device.path("etc/systemd/system").join(unit);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    symlink(Path::new("/usr/lib/systemd/system").join(path.file_name().unwrap()), path).unwrap();
+}
+
+/// Makes the daemon look, as `pull` says.
+fn looks(device: &Device, pull: &str) {
+    enable(device, "multi-user.target.wants/gybe.service");
+    let config = format!("reference = \"oci:/media/stick\"\n[pull]\n{pull}");
+    device.write("etc/gybe/config.toml", &config);
+}
+
+#[test]
+fn who_looks_and_has_all_it_needs_is_fit() {
+    let device = fit();
+    looks(&device, "seed = \"1\"\nreboot = \"window\"\nwindows = [\"02:00-04:00\"]\n");
+    device.write("run/systemd/timesync/synchronized", "");
+    let shown = device.gybe(&["doctor"]).done().stdout;
+    assert!(shown.contains("ok    looks: gybe.service looks at oci:/media/stick\n"), "{shown}");
+    assert_eq!(complaints(&device.gybe(&["doctor", "--json"]).done().json()), [""; 0]);
+}
+
 #[test]
 fn each_thing_that_is_missing_is_named_with_what_to_do() {
     let edit = |device: &Device, path: &str, from: &str, to: &str| {
@@ -127,6 +150,16 @@ fn each_thing_that_is_missing_is_named_with_what_to_do() {
         }),
         ("fail state", &|it| it.write("run/gybe/state-lost", "no file system\n")),
         ("fail state", &|it| it.write("run/gybe/ambiguous", "sda sdb\n")),
+        ("warn looks", &|it| {
+            enable(it, "multi-user.target.wants/gybe.service");
+            enable(it, "timers.target.wants/gybe-upgrade.timer");
+        }),
+        ("warn looks", &|it| enable(it, "timers.target.wants/gybe-upgrade.timer")),
+        ("warn rollout", &|it| looks(it, "")),
+        ("warn windows", &|it| looks(it, "seed = \"1\"\nreboot = \"window\"\n")),
+        ("warn windows", &|it| {
+            looks(it, "seed = \"1\"\nreboot = \"window\"\nwindows = [\"02:00-04:00\"]\n");
+        }),
     ];
     for (index, (expected, change)) in cases.iter().enumerate() {
         let device = fit();

@@ -1,5 +1,10 @@
 //! Who is told of what happens: an endpoint, the journal, hooks, node-exporter.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail by panicking"
+)]
 #![allow(clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
 mod boots;
@@ -103,6 +108,21 @@ fn reports_are_spooled_while_nobody_listens_and_posted_once_each() {
     assert!(device_name.len() == 32 && device_name != "0123456789abcdef0123456789abcdef");
     assert!(posted[1].1["cost"]["fetched_bytes"].as_u64().unwrap() > 0);
     assert_eq!(pull(&device)["reports_waiting"], 0);
+}
+
+#[test]
+fn what_happened_is_posted_before_a_reboot() {
+    let one = Recipe::new("1.0.0", 1).seal();
+    let two = Recipe::new("2.0.0", 2).changed(3).seal();
+    let device = Device::with(&one);
+    let endpoint = Endpoint::start(&["200 OK"]);
+    let more = format!("[pull]\nreboot = \"now\"\n[report]\nurl = \"{}\"\n", endpoint.url);
+    follow(&device, &two.source(), &more);
+    let mut command = device.command(&["upgrade", "--automatic"]);
+    let ended = fixture::Ended::of(&command.env("GYBE_LOG", "debug").output().unwrap()).done();
+    let at = |part: &str| ended.stderr.find(part).unwrap_or_else(|| panic!("{part}: {ended:#?}"));
+    assert!(at("report posted") < at("below a folder nothing reboots"));
+    assert_eq!(endpoint.posted()[0].1["transition"], "armed");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::root::Root;
 use crate::state::FILE as STATE;
 
 /// Where units are enabled, the image's own way last.
-const ENABLED: [&str; 2] = ["/etc/systemd/system", "/usr/lib/systemd/system"];
+pub(super) const ENABLED: [&str; 2] = ["/etc/systemd/system", "/usr/lib/systemd/system"];
 const GREENBOOT: &str = "/usr/lib/systemd/system/greenboot-healthcheck.service";
 const DROP_IN: &str = "/usr/lib/systemd/system/greenboot-healthcheck.service.d/50-gybe.conf";
 
