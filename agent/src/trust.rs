@@ -129,14 +129,18 @@ impl Trust {
         source: &'p str,
         device: Device<'p>,
     ) -> Result<Policy<'p>, TrustError> {
-        let policy = self.signed_by(device)?;
+        Ok(self.signed_by(device)?.signed_as(self.name_for(source)?))
+    }
+
+    /// Under which name a release from `source` must have been signed.
+    fn name_for<'p>(&'p self, source: &'p str) -> Result<Repository<'p>, TrustError> {
         if self.rule == Rule::Ignore {
-            return Ok(policy);
+            return Ok(Repository::Any);
         }
         let name = self.repository.as_deref().or_else(|| source.strip_prefix("docker://"));
         let name =
             name.ok_or_else(|| TrustError::NoRepository { source_name: source.to_owned() })?;
-        Ok(policy.signed_as(self.signed_as(name)))
+        Ok(self.signed_as(name))
     }
 
     fn signed_by<'p>(&'p self, device: Device<'p>) -> Result<Policy<'p>, TrustError> {

@@ -247,3 +247,22 @@ fn copies_between_registries_and_layouts_send_what_is_missing() {
     assert_ne!(ended.code, 0, "{ended:?}");
     assert!(!ended.stderr.contains(LOGIN), "{ended:?}");
 }
+
+#[test]
+fn what_notation_signed_goes_along_between_repositories() {
+    let bench = Bench::new("pushing-notation");
+    let shop = Shop::open(&bench);
+    let (first, second) = (shop.source("first", "v1"), shop.source("second", "v1"));
+    let image = Small::new(1).make(&bench, "image");
+    let report = seal(&shop, &image, 1, &first, &[]);
+    let digest = report["digest"].as_str().unwrap();
+    let notation = |arguments: &[&str]| succeed(shop.tool("notation").args(arguments));
+    notation(&["cert", "generate-test", "--default", "acme.example"]);
+    notation(&["sign", &format!("{}@{digest}", shop.name("first"))]);
+    shop.bundle(&first, &second);
+    let listed = notation(&["list", &format!("{}@{digest}", shop.name("second"))]);
+    assert_eq!(listed.matches("application/vnd.cncf.notary.signature").count(), 1, "{listed}");
+    for source in [&first, &second] {
+        shop.device.gybe(&["verify", source]).done();
+    }
+}

@@ -103,6 +103,17 @@ impl Source {
         })
     }
 
+    /// The same, of whatever type a registry says that they are: what is carried along.
+    ///
+    /// # Errors
+    /// As [`Source::signature_candidates`].
+    pub fn about(&self, subject: &Digest) -> Result<Vec<Candidate>, SourceError> {
+        Ok(match self {
+            Self::Layout(layout) => layout.signature_candidates(subject)?,
+            Self::Registry(repository) => repository.about(subject)?,
+        })
+    }
+
     /// A manifest or an index of at most `limit` bytes, whose digest is right.
     ///
     /// # Errors

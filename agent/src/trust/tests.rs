@@ -47,6 +47,28 @@ fn what_would_trust_nobody_or_everybody_is_refused() {
     }
 }
 
+#[test]
+fn a_release_is_to_be_signed_as_its_source_is_called_or_as_the_image_says() {
+    let name = |head: &str, source: &str| {
+        let trust = load(&format!("{head}\n{RELEASE}")).unwrap();
+        trust.name_for(source).map(|name| format!("{name:?}")).map_err(|cause| cause.to_string())
+    };
+    let source = "docker://registry.example:5000/acme/gateway:stable@sha256:00";
+    let (repository, exact) = ("docker_reference = \"repository\"", "docker_reference = \"exact\"");
+    let ours = "repository = \"registry.example/ours:7\"";
+    for (head, source, expected) in [
+        ("", source, "Any"),
+        ("", "oci:/stick", "Any"),
+        (repository, source, "In(\"registry.example:5000/acme/gateway\")"),
+        (exact, source, "Exactly(\"registry.example:5000/acme/gateway:stable\")"),
+        (&format!("{repository}\n{ours}"), source, "In(\"registry.example/ours\")"),
+        (&format!("{exact}\n{ours}"), "oci:/stick", "Exactly(\"registry.example/ours:7\")"),
+    ] {
+        assert_eq!(name(head, source).as_deref(), Ok(expected), "{head}");
+    }
+    assert!(name(exact, "oci-archive:/x").unwrap_err().contains("names no repository"));
+}
+
 #[cfg(feature = "keyless")]
 mod identities {
     use super::*;

@@ -118,6 +118,22 @@ impl Repository {
         &self,
         subject: &Digest,
     ) -> Result<Vec<Candidate>, RegistryError> {
+        self.candidates(subject, |kind| SIGNATURE_TYPES.contains(&kind))
+    }
+
+    /// The same, of whatever type: what is carried along.
+    ///
+    /// # Errors
+    /// The registry cannot be asked.
+    pub(crate) fn about(&self, subject: &Digest) -> Result<Vec<Candidate>, RegistryError> {
+        self.candidates(subject, |_| true)
+    }
+
+    fn candidates(
+        &self,
+        subject: &Digest,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Candidate>, RegistryError> {
         let mut seen = BTreeSet::from([*subject]);
         let mut all = Vec::new();
         let hex = subject.hex();
@@ -129,7 +145,7 @@ impl Repository {
         }
         for entry in listed {
             let kind = entry.artifact_type.as_deref();
-            let is_other = kind.is_some_and(|kind| !SIGNATURE_TYPES.contains(&kind));
+            let is_other = kind.is_some_and(|kind| !is_wanted(kind));
             if all.len() >= SIGNATURE_CANDIDATES_MAX {
                 break;
             }

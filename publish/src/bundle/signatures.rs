@@ -38,7 +38,7 @@ pub enum Says {
 pub(super) fn about(source: &Source, subject: &Digest) -> Result<Vec<About>, SourceError> {
     let mut found: Vec<About> = Vec::new();
     let mut is_tagged = false;
-    for candidate in source.signature_candidates(subject)? {
+    for candidate in source.about(subject)? {
         let Ok(manifest) = Manifest::parse(&candidate.manifest) else { continue };
         let len = candidate.manifest.len() as u64;
         let mut entry = Descriptor::new(media_type::MANIFEST, candidate.digest, len);
