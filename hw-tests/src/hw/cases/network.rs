@@ -54,9 +54,11 @@ fn power_cut_while_pulling(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
     rig.start("1", "a")?;
     let repository = rig.connect()?;
     let planned = rig.json(&format!("gybe plan {repository}:v3 --json"))?;
+    // More than half of it: what is begun is written out every 8 MiB.
     rig.must(&format!(
         "gybe install {repository}:v3 --progress=json > /tmp/progress 2>&1 & \
-         until grep -q '\"fetch\\|\"copy' /tmp/progress; do usleep 100000; done; sleep 1"
+         until grep -q 'done_bytes\":[4-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9],' /tmp/progress; \
+         do usleep 100000; done"
     ))?;
     rig.cut_power()?;
     rig.start("1", "a")?;
