@@ -10,6 +10,7 @@ mod lab;
 mod machine;
 mod phases;
 mod qemu;
+mod registry;
 mod report;
 mod rig;
 mod trouble;

@@ -6,13 +6,14 @@
 //! {"arch": "aarch64", "slowness": 2,
 //!  "console": "socat - /dev/ttyUSB0,b115200,raw,echo=0",
 //!  "power_on": "relay on 3", "power_off": "relay off 3", "reset": "relay pulse 4",
-//!  "flash": "bmaptool copy factory.raw /dev/sdx", "stick": true}
+//!  "flash": "bmaptool copy factory.raw /dev/sdx", "stick": true,
+//!  "registry": {"address": "10.0.0.1:5000", "authority": "ca.pem", "credentials": "auth.json"}}
 //! ```
 
 use std::{
     fs::{self, OpenOptions},
     os::unix::process::CommandExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -21,6 +22,7 @@ use serde::Deserialize;
 use super::{
     console::Console,
     machine::{Arch, Loaded, Machine, Plugged, Start},
+    registry::Access,
     trouble::Trouble,
 };
 use crate::tree;
@@ -49,6 +51,21 @@ struct Description {
     /// Whether the stick with the releases is plugged in.
     #[serde(default)]
     stick: bool,
+    /// The registry that the board reaches over its network, with the releases in `guest`.
+    #[serde(default)]
+    registry: Option<RegistryDescription>,
+}
+
+/// A registry that the user runs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegistryDescription {
+    /// Host and port.
+    address: String,
+    /// A file with the certificate of who vouches for it, in PEM.
+    authority: PathBuf,
+    /// A file with credentials, as `podman login` writes it.
+    credentials: PathBuf,
 }
 
 const fn one() -> u32 {
@@ -122,6 +139,9 @@ impl Machine for Board {
         if plugged.stick && !self.how.stick {
             return Err(Trouble::Cannot("no stick is plugged in".to_owned()));
         }
+        if plugged.network && self.how.registry.is_none() {
+            return Err(Trouble::Cannot("no registry is described".to_owned()));
+        }
         self.cut_power()?;
         // The console first: nothing that the loader says is lost. A group of its own, so that what
         // the shell started ends with it.
@@ -155,6 +175,16 @@ impl Machine for Board {
                 Self::run(&self.how.power_on)
             }
         }
+    }
+
+    fn registry(&mut self) -> Result<Access, Trouble> {
+        let Some(registry) = &self.how.registry else {
+            return Err(Trouble::Cannot("no registry is described".to_owned()));
+        };
+        let address = registry.address.clone();
+        let authority = fs::read_to_string(&registry.authority)?;
+        let credentials = fs::read_to_string(&registry.credentials)?;
+        Ok(Access { address, authority, credentials })
     }
 
     fn judge_writes(&mut self) -> Result<String, Trouble> {

@@ -4,6 +4,7 @@ mod environment;
 mod health;
 mod loader;
 mod medium;
+mod network;
 mod power;
 mod systemd;
 mod update;
@@ -14,6 +15,7 @@ use super::case::Case;
 pub(crate) fn all() -> Vec<Case> {
     let groups = [
         update::CASES,
+        network::CASES,
         health::CASES,
         loader::CASES,
         environment::CASES,

@@ -13,6 +13,7 @@ use std::{
 use super::{
     machine::{Arch, Guest},
     qemu::Disks,
+    registry::Store,
     trouble::Trouble,
 };
 use crate::{
@@ -80,6 +81,7 @@ pub(crate) fn make(
     };
     let layout = folder.join("releases");
     let publish = programs.join(PUBLISH);
+    let registry = Store::make(&folder.join("registry"))?;
     for (number, release) in RELEASES.iter().enumerate() {
         let mut seal = run::command(&publish.to_string_lossy());
         seal.arg("seal");
@@ -96,6 +98,7 @@ pub(crate) fn make(
         seal.arg("--key").arg(folder.join("release.pem"));
         let tag = release.tag;
         quietly(seal.arg("--output").arg(format!("oci:{}:{tag}", layout.display())))?;
+        registry.push(&publish, &layout, tag)?;
     }
     let stick = folder.join("stick.raw");
     let size = size_mib(&layout)? + STICK_SPARE_MIB;
@@ -120,7 +123,7 @@ pub(crate) fn make(
         disk.args(["--boot-size", "128M", "--root-size", "64M", "--state-size", "64M"]);
     }
     quietly(&mut disk)?;
-    Ok(Disks { factory, written: None, both_good: None, stick })
+    Ok(Disks { factory, written: None, both_good: None, stick, registry })
 }
 
 impl Parts {
@@ -183,6 +186,7 @@ impl Parts {
             (check, include_str!("../../guest/check.sh")),
             ("usr/lib/greenboot/red.d/10-say.sh", include_str!("../../guest/red.sh")),
             ("usr/lib/greenboot/green.d/10-say.sh", include_str!("../../guest/green.sh")),
+            ("usr/lib/guest/dhcp.sh", include_str!("../../guest/dhcp.sh")),
         ] {
             write(stage, path, text, 0o755)?;
         }

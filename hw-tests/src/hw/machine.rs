@@ -1,6 +1,6 @@
 //! What a target must be able to do: the cases know nothing else about it.
 
-use super::{console::Console, trouble::Trouble};
+use super::{console::Console, registry::Access, trouble::Trouble};
 use crate::guest::Architecture;
 
 /// The architectures that Gybe is for, as the kernel and Rust name them.
@@ -125,6 +125,8 @@ pub(crate) struct Plugged {
     pub(crate) stick: bool,
     /// A second disk, as it left the factory: the same labels and identifiers.
     pub(crate) twin: bool,
+    /// A network, on which the target finds the registry of [`Machine::registry`].
+    pub(crate) network: bool,
     /// The disk takes no writes.
     pub(crate) read_only: bool,
     /// Every write is recorded, in its order, for [`Machine::judge_writes`].
@@ -156,6 +158,12 @@ pub(crate) trait Machine: Send {
 
     /// What a hardware watchdog does, where the target has none of its own that the loader arms.
     fn reset(&mut self) -> Result<(), Trouble>;
+
+    /// A registry with every release, and how the target pulls from it.
+    ///
+    /// # Errors
+    /// [`Trouble::Cannot`] where there is none.
+    fn registry(&mut self) -> Result<Access, Trouble>;
 
     /// Asks after every recorded write, and after every sector of it, what would boot if power had
     /// gone there. The machine has no power, and began with a factory disk.

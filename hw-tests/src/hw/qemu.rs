@@ -13,6 +13,7 @@ use super::{
     accelerator,
     console::Console,
     machine::{Arch, Firmware, Guest, Loaded, Machine, Model, Plugged, Start},
+    registry::{Access, Registry, Store},
     trouble::Trouble,
 };
 use crate::{run, tree};
@@ -37,6 +38,8 @@ pub(crate) struct Disks {
     pub(crate) both_good: Option<PathBuf>,
     /// The stick with every release.
     pub(crate) stick: PathBuf,
+    /// What registries with every release are started from.
+    pub(crate) registry: Store,
 }
 
 /// A machine that is emulated.
@@ -46,6 +49,8 @@ pub(crate) struct Qemu {
     /// Everything that this machine writes lies here.
     folder: PathBuf,
     child: Option<Child>,
+    /// Runs beside the machine, from when it is first asked for.
+    registry: Option<Registry>,
 }
 
 impl Qemu {
@@ -57,7 +62,7 @@ impl Qemu {
             fs::remove_file(log)?;
         }
         let (disks, folder) = (disks.clone(), folder.to_owned());
-        Ok(Self { model, disks, folder, child: None })
+        Ok(Self { model, disks, folder, child: None, registry: None })
     }
 
     /// The disk of this machine.
@@ -92,7 +97,8 @@ impl Qemu {
         };
         qemu.args(accelerator::arguments(self.model.arch));
         qemu.args(["-m", memory, "-display", "none"]);
-        qemu.args(["-serial", "stdio", "-monitor", "none", "-nic", "none", "-no-user-config"]);
+        qemu.args(["-serial", "stdio", "-monitor", "none", "-no-user-config"]);
+        qemu.args(["-nic", if plugged.network { "user,model=virtio-net-pci" } else { "none" }]);
         qemu.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
         qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", self.control().display()));
         match self.model.arch {
@@ -233,6 +239,14 @@ impl Machine for Qemu {
             }
         }
         Ok(())
+    }
+
+    fn registry(&mut self) -> Result<Access, Trouble> {
+        let registry = match self.registry.take() {
+            Some(registry) => registry,
+            None => self.disks.registry.start()?,
+        };
+        self.disks.registry.seen_from_guest(self.registry.insert(registry))
     }
 
     fn judge_writes(&mut self) -> Result<String, Trouble> {

@@ -6,6 +6,7 @@ use super::{
     console::Console,
     machine::{Loaded, Machine, Plugged, Start},
     phases::Phases,
+    registry::Access,
     trouble::Trouble,
 };
 
@@ -303,6 +304,30 @@ impl Rig {
             "mkdir -p /run/stick && { grep -q ' /run/stick ' /proc/mounts || \
              mount -o ro,nosuid,nodev,noexec $(findfs LABEL=GYBESTICK) /run/stick; }",
         )?;
+        Ok(())
+    }
+
+    /// Brings the network up, and lets the guest know the registry. Returns the name of the
+    /// repository with the releases, spelt as a source.
+    pub(crate) fn connect(&mut self) -> Result<String, Trouble> {
+        let Access { address, authority, credentials } = self.machine.registry()?;
+        self.must(
+            "ip link set lo up && ip link set eth0 up && \
+             udhcpc -q -n -i eth0 -s /usr/lib/guest/dhcp.sh",
+        )?;
+        let folder = format!("/etc/containers/certs.d/{address}");
+        self.must(&format!("mkdir -p {folder} /etc/gybe"))?;
+        self.write_text(&format!("{folder}/ca.crt"), &authority)?;
+        self.write_text("/etc/gybe/auth.json", &credentials)?;
+        Ok(format!("docker://{address}/guest"))
+    }
+
+    /// Writes a small text into a file of the guest, a line at a time.
+    fn write_text(&mut self, path: &str, text: &str) -> Result<(), Trouble> {
+        self.must(&format!(": > {path}"))?;
+        for line in text.lines() {
+            self.must(&format!("echo '{line}' >> {path}"))?;
+        }
         Ok(())
     }
 

@@ -1,0 +1,46 @@
+//! A staged rollout, steered by signing again with our own publisher.
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "a test may fail by panicking")]
+
+mod bench;
+
+use bench::{Bench, Device, Small, succeed};
+use serde_json::Value;
+
+/// Signs the release in the layout `two` again, and says what a device does about it by itself.
+fn signed(bench: &Bench, device: &Device<'_>, says: &[&str]) -> String {
+    let mut sign = bench.program("gybe-publish");
+    sign.args(["sign", "--key"]).arg(bench.key("release")).arg(bench.source("two"));
+    for annotation in says {
+        sign.args(["--annotation", annotation]);
+    }
+    succeed(&mut sign);
+    device.gybe(&["upgrade", "--automatic"]).done().stdout
+}
+
+#[test]
+fn signing_again_grows_pauses_and_ends_a_rollout() {
+    let bench = Bench::new("rolled-out");
+    for (name, number) in [("one", 1), ("two", 2)] {
+        let image = Small::new(number).make(&bench, &format!("image-{name}"));
+        bench.seal(&image, name, number);
+    }
+    let device = Device::with(&bench, "device", &bench.source("one"));
+    device.write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+    device.write("etc/gybe/config.toml", &format!("reference = \"{}\"\n", bench.source("two")));
+    for (says, part) in [
+        (&["dev.gybe.issued=1", "dev.gybe.rollout=0"][..], "the rollout is at 0 %"),
+        (&["dev.gybe.issued=2", "dev.gybe.paused=true"], "the rollout is paused"),
+        (&["dev.gybe.issued=3", "dev.gybe.channel=beta"], "the release is for the channel"),
+        // Signed later, and issued before: the channel is in force.
+        (&["dev.gybe.issued=2", "dev.gybe.rollout=100"], "the release is for the channel"),
+        (&["dev.gybe.issued=4", "dev.gybe.rollout=100"], "2.0.0 is armed"),
+    ] {
+        let said = signed(&bench, &device, says);
+        assert!(said.contains(part), "{says:?}: {part:?} is not in {said}");
+    }
+    let status: Value =
+        serde_json::from_str(&device.gybe(&["status", "--json"]).done().stdout).unwrap();
+    assert_eq!(status["next_boot"], "b");
+    assert_eq!(status["pull"]["transitions"][0]["transition"], "armed");
+}
