@@ -269,3 +269,25 @@ fn annotations_are_key_and_value() {
     assert_eq!(annotation("a"), Err(AnnotationError::NoValue));
     assert_eq!(annotation(&"=".repeat(1025)), Err(AnnotationError::TooLong { len: 1025 }));
 }
+
+#[test]
+fn a_statement_by_which_devices_decide_says_when_it_was_made() {
+    for (annotations, expected) in [
+        (&["channel=stable"][..], None),
+        (&["dev.gybe.rollout=10", "dev.gybe.issued=7"], Some(Some(7))),
+        (&["dev.gybe.rollout=10"], Some(None)),
+    ] {
+        let sample = Sample::new();
+        run(&sample.arguments(&["p256.pem"], annotations)).unwrap();
+        let keys = key_set(&[("ours", P256)]);
+        let (_, issued) = sample.signers(&keys, "dev.gybe.issued");
+        assert_eq!(issued.is_some(), expected.is_some(), "{annotations:?}");
+        let seconds: Option<u64> = issued.map(|text| text.trim_matches('"').parse().unwrap());
+        match expected {
+            Some(Some(given)) => assert_eq!(seconds, Some(given)),
+            // What the clock says, or SOURCE_DATE_EPOCH.
+            Some(None) => assert!(seconds.is_some()),
+            None => {}
+        }
+    }
+}
