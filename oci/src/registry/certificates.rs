@@ -20,8 +20,8 @@ use super::error::RegistryError;
 const FILE_LEN_MAX: u64 = 1 << 20;
 /// Most files that are looked at for one registry.
 const FILES_MAX: usize = 64;
-/// What both sides may speak, the preferred first.
-const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+/// What is spoken.
+const PROTOCOL: &[u8] = b"http/1.1";
 
 /// What may be asked of a host's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,7 +97,7 @@ pub(super) fn client(
             built.map_err(|cause| wrong(&file, &cause))?
         }
     };
-    config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
+    config.alpn_protocols = vec![PROTOCOL.to_vec()];
     Ok(config)
 }
 

@@ -17,11 +17,6 @@ use super::certificates::{self, Belief};
 use super::configuration::Registries;
 use super::error::RegistryError;
 
-/// How much a server may send before it is read: 20 Mbit/s over a tenth of a second there and back. It
-/// is memory of ours where the slot takes its data slower than they come.
-const WINDOW_LEN: u32 = 256 << 10;
-/// Longest headers of an answer, in bytes.
-const HEADERS_LEN_MAX: u32 = 32 << 10;
 /// What is read of an answer that is not used, so that its connection can be, in bytes.
 const DRAINED_LEN_MAX: u64 = 8 << 10;
 /// How long a connection waits for the next request.
@@ -104,9 +99,6 @@ impl Client {
             .connect_timeout(self.access.limits.connect)
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(1)
-            .http2_initial_stream_window_size(WINDOW_LEN)
-            .http2_initial_connection_window_size(WINDOW_LEN)
-            .http2_max_header_list_size(HEADERS_LEN_MAX)
             .build();
         let built = built.map_err(|cause| RegistryError::Setup { why: words(&cause) })?;
         connections.insert(key, built.clone());
