@@ -10,7 +10,6 @@ mod lab;
 mod machine;
 mod phases;
 mod qemu;
-mod registry;
 mod report;
 mod rig;
 mod trouble;

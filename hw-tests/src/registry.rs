@@ -24,6 +24,9 @@ pub use link::{Breaks, Link};
 
 /// The address of this machine in a network of two, which the certificate names beside 127.0.0.1.
 pub const LOSSY_ADDRESS: [u8; 4] = [10, 77, 0, 1];
+/// Where QEMU's user network has the host's loopback; the certificate names it too. Source: QEMU's
+/// documentation, "Using the user mode network stack".
+pub(crate) const SEEN_FROM_GUEST: &str = "10.0.2.2";
 /// Who may read.
 pub const NAME: &str = "device";
 /// The password of [`NAME`], which no other registry has.
@@ -149,6 +152,18 @@ impl Registry {
         }
         fs::create_dir_all(root.join("etc/gybe")).map_err(words)?;
         fs::write(file, auths.to_string()).map_err(words)
+    }
+
+    /// What someone must know who reaches it as `host`, which its certificate names: the certificate
+    /// of who vouches for it, and credentials.
+    ///
+    /// # Errors
+    /// In words.
+    pub(crate) fn papers(&self, host: &str) -> Result<(String, String), String> {
+        let authority = fs::read_to_string(self.folder.join("ca.crt"));
+        let authority = authority.map_err(|cause| format!("registry: {cause}"))?;
+        let entry = json!({ "username": NAME, "password": PASSWORD });
+        Ok((authority, json!({ "auths": { host: entry } }).to_string()))
     }
 
     /// Puts everything of a layout into a repository, under the tags that it has there.
@@ -297,7 +312,7 @@ fn certificates(folder: &Path) -> Result<(), String> {
         "-CAkey",
         "ca.key",
         "-addext",
-        "subjectAltName=IP:127.0.0.1,IP:10.77.0.1",
+        "subjectAltName=IP:127.0.0.1,IP:10.77.0.1,IP:10.0.2.2",
         "-addext",
         "basicConstraints=critical,CA:FALSE",
     ])

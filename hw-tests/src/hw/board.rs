@@ -21,8 +21,7 @@ use serde::Deserialize;
 
 use super::{
     console::Console,
-    machine::{Arch, Loaded, Machine, Plugged, Start},
-    registry::Access,
+    machine::{Access, Arch, Loaded, Machine, Plugged, Start},
     trouble::Trouble,
 };
 use crate::tree;

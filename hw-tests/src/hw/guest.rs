@@ -13,7 +13,6 @@ use std::{
 use super::{
     machine::{Arch, Guest},
     qemu::Disks,
-    registry::Store,
     trouble::Trouble,
 };
 use crate::{
@@ -81,7 +80,6 @@ pub(crate) fn make(
     };
     let layout = folder.join("releases");
     let publish = programs.join(PUBLISH);
-    let registry = Store::make(&folder.join("registry"))?;
     for (number, release) in RELEASES.iter().enumerate() {
         let mut seal = run::command(&publish.to_string_lossy());
         seal.arg("seal");
@@ -98,7 +96,6 @@ pub(crate) fn make(
         seal.arg("--key").arg(folder.join("release.pem"));
         let tag = release.tag;
         quietly(seal.arg("--output").arg(format!("oci:{}:{tag}", layout.display())))?;
-        registry.push(&publish, &layout, tag)?;
     }
     let stick = folder.join("stick.raw");
     let size = size_mib(&layout)? + STICK_SPARE_MIB;
@@ -123,7 +120,7 @@ pub(crate) fn make(
         disk.args(["--boot-size", "128M", "--root-size", "64M", "--state-size", "64M"]);
     }
     quietly(&mut disk)?;
-    Ok(Disks { factory, written: None, both_good: None, stick, registry })
+    Ok(Disks { factory, written: None, both_good: None, stick, releases: layout })
 }
 
 impl Parts {

@@ -1,6 +1,6 @@
 //! What a target must be able to do: the cases know nothing else about it.
 
-use super::{console::Console, registry::Access, trouble::Trouble};
+use super::{console::Console, trouble::Trouble};
 use crate::guest::Architecture;
 
 /// The architectures that Gybe is for, as the kernel and Rust name them.
@@ -140,6 +140,17 @@ pub(crate) enum Loaded {
     AsAsked,
     /// A factory disk: the rest is to be done on the device.
     Factory,
+}
+
+/// A registry with every release in the repository `guest`, and what a target must know to pull.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    /// Host and port, as the target reaches them.
+    pub(crate) address: String,
+    /// The certificate, in PEM, of who vouches for it.
+    pub(crate) authority: String,
+    /// Credentials, as `podman login` writes them.
+    pub(crate) credentials: String,
 }
 
 /// A machine under test. Dropping it takes its power away.

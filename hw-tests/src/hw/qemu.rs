@@ -12,11 +12,13 @@ use std::{
 use super::{
     accelerator,
     console::Console,
-    machine::{Arch, Firmware, Guest, Loaded, Machine, Model, Plugged, Start},
-    registry::{Access, Registry, Store},
+    machine::{Access, Arch, Firmware, Guest, Loaded, Machine, Model, Plugged, Start},
     trouble::Trouble,
 };
-use crate::{run, tree};
+use crate::{
+    registry::{Registry, SEEN_FROM_GUEST},
+    run, tree,
+};
 
 /// Memory of a small guest in MiB: OVMF of Debian 13 with GRUB 2.06 needs more than 256.
 const MEMORY_MIB: &str = "512";
@@ -38,8 +40,8 @@ pub(crate) struct Disks {
     pub(crate) both_good: Option<PathBuf>,
     /// The stick with every release.
     pub(crate) stick: PathBuf,
-    /// What registries with every release are started from.
-    pub(crate) registry: Store,
+    /// The layout with every release, which a registry is filled from.
+    pub(crate) releases: PathBuf,
 }
 
 /// A machine that is emulated.
@@ -244,9 +246,16 @@ impl Machine for Qemu {
     fn registry(&mut self) -> Result<Access, Trouble> {
         let registry = match self.registry.take() {
             Some(registry) => registry,
-            None => self.disks.registry.start()?,
+            None => {
+                let registry = Registry::start(&self.folder.join("registry"))?;
+                registry.put(&self.disks.releases, "guest")?;
+                registry
+            }
         };
-        self.disks.registry.seen_from_guest(self.registry.insert(registry))
+        let registry = self.registry.insert(registry);
+        let address = format!("{SEEN_FROM_GUEST}:{}", registry.port());
+        let (authority, credentials) = registry.papers(&address)?;
+        Ok(Access { address, authority, credentials })
     }
 
     fn judge_writes(&mut self) -> Result<String, Trouble> {

@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{
     console::Console,
-    machine::{Loaded, Machine, Plugged, Start},
+    machine::{Access, Loaded, Machine, Plugged, Start},
     phases::Phases,
-    registry::Access,
     trouble::Trouble,
 };
 
