@@ -79,7 +79,7 @@ impl Package {
 
     /// Lets go of what does not help the release to pass, so that strangers' documents take little room
     /// in a slot. What is left passes just as well. Some of the strangers stay, as far as
-    /// [`SETTLED_LEN_MAX`] goes: when the release runs, its own keys decide whether it is kept, and
+    /// 128 KiB go: when the release runs, its own keys decide whether it is kept, and
     /// those of them that are new are strangers here.
     ///
     /// # Errors

@@ -43,8 +43,10 @@ pub enum InstallError {
         left: u64,
     },
     /// The source lacks a pack that this device needs. Nothing was written.
-    #[error("{digest} is missing, and this device needs it")]
+    #[error("{name}: {digest} is missing, and this device needs it")]
     AbsentPack {
+        /// The source.
+        name: String,
         /// The pack.
         digest: Digest,
     },

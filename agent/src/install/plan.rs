@@ -72,7 +72,8 @@ pub fn plan(job: &Job<'_>) -> Result<Tally, InstallError> {
     wanted::each(&mut recipe, config, &mut missing, job.source.reach(), |wanted| {
         let pack = job.release.manifest().packs.get(wanted.pack);
         if let Some(pack) = pack.filter(|pack| job.source.lacks(&pack.digest)) {
-            return Err(InstallError::AbsentPack { digest: pack.digest });
+            let (name, digest) = (job.source.name().to_owned(), pack.digest);
+            return Err(InstallError::AbsentPack { name, digest });
         }
         tally.count(&wanted);
         Ok(())
