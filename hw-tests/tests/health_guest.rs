@@ -100,10 +100,10 @@ fn a_trial_ends_as_it_should_in_a_real_kernel() {
     let disk = factory.copy("panics");
     let said = releases.boot_with(
         &[&disk],
-        &format!("{} memmap=1M$0x1f000000 panic=1", line("b", true)),
+        &format!("{} memmap=1M$0x10000000 panic=1", line("b", true)),
         &format!(
             "{PROLOGUE}
-             insmod /usr/lib/extra/ramoops.ko mem_address=0x1f000000 mem_size=0x100000 \
+             insmod /usr/lib/extra/ramoops.ko mem_address=0x10000000 mem_size=0x100000 \
                  record_size=0x20000
              mount -t pstore pstore /sys/fs/pstore
              echo '[ -e /sys/fs/pstore/dmesg-ramoops-0 ] || echo c > /proc/sysrq-trigger' \
