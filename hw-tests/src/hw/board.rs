@@ -50,6 +50,9 @@ struct Description {
     /// Whether the stick with the releases is plugged in.
     #[serde(default)]
     stick: bool,
+    /// Whether the stick with the bundle is plugged in.
+    #[serde(default)]
+    bundle: bool,
     /// The registry that the board reaches over its network, with the releases in `guest`.
     #[serde(default)]
     registry: Option<RegistryDescription>,
@@ -137,6 +140,9 @@ impl Machine for Board {
         }
         if plugged.stick && !self.how.stick {
             return Err(Trouble::Cannot("no stick is plugged in".to_owned()));
+        }
+        if plugged.bundle && !self.how.bundle {
+            return Err(Trouble::Cannot("no stick with a bundle is plugged in".to_owned()));
         }
         if plugged.network && self.how.registry.is_none() {
             return Err(Trouble::Cannot("no registry is described".to_owned()));

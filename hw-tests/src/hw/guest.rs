@@ -102,6 +102,7 @@ pub(crate) fn make(
     let mut format = run::command("mke2fs");
     format.args(["-q", "-t", "ext4", "-L", "GYBESTICK", "-d"]).arg(&layout).arg(&stick);
     quietly(format.arg(format!("{size}M")))?;
+    let bundle = bundle(&publish, &layout, folder)?;
     let factory = folder.join("factory.raw");
     let mut disk = run::command(&publish.to_string_lossy());
     disk.arg("disk").arg(format!("oci:{}:v1", layout.display()));
@@ -120,7 +121,23 @@ pub(crate) fn make(
         disk.args(["--boot-size", "128M", "--root-size", "64M", "--state-size", "64M"]);
     }
     quietly(&mut disk)?;
-    Ok(Disks { factory, written: None, both_good: None, stick, releases: layout })
+    Ok(Disks { factory, written: None, both_good: None, stick, bundle, releases: layout })
+}
+
+/// Makes a stick as people make them: FAT32, and a bundle of release 2 in one file.
+fn bundle(publish: &Path, layout: &Path, folder: &Path) -> Result<PathBuf, Trouble> {
+    let file = folder.join("guest.gybe.tar");
+    let mut make = run::command(&publish.to_string_lossy());
+    make.arg("bundle").arg(format!("oci:{}:v2", layout.display()));
+    quietly(make.arg("--output").arg(format!("oci-archive:{}", file.display())))?;
+    let stick = folder.join("bundle.raw");
+    let size = (size_mib(&file)? + STICK_SPARE_MIB) * 1024;
+    let mut format = run::command("mkfs.vfat");
+    format.args(["-F", "32", "-n", "GYBEBUNDLE", "-C"]).arg(&stick).arg(size.to_string());
+    quietly(&mut format)?;
+    let mut fill = run::command("mcopy");
+    quietly(fill.arg("-i").arg(&stick).arg(&file).arg("::"))?;
+    Ok(stick)
 }
 
 impl Parts {
@@ -183,7 +200,6 @@ impl Parts {
             (check, include_str!("../../guest/check.sh")),
             ("usr/lib/greenboot/red.d/10-say.sh", include_str!("../../guest/red.sh")),
             ("usr/lib/greenboot/green.d/10-say.sh", include_str!("../../guest/green.sh")),
-            ("usr/lib/guest/dhcp.sh", include_str!("../../guest/dhcp.sh")),
         ] {
             write(stage, path, text, 0o755)?;
         }

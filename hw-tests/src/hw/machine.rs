@@ -123,6 +123,9 @@ pub(crate) enum Start {
 pub(crate) struct Plugged {
     /// A stick with every release: a file system with the label `GYBESTICK`.
     pub(crate) stick: bool,
+    /// A stick with FAT32 and a bundle of release 2 in one file, as people make them: the label is
+    /// `GYBEBUNDLE`.
+    pub(crate) bundle: bool,
     /// A second disk, as it left the factory: the same labels and identifiers.
     pub(crate) twin: bool,
     /// A network, on which the target finds the registry of [`Machine::registry`].

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -40,6 +40,8 @@ pub(crate) struct Disks {
     pub(crate) both_good: Option<PathBuf>,
     /// The stick with every release.
     pub(crate) stick: PathBuf,
+    /// The stick with a bundle.
+    pub(crate) bundle: PathBuf,
     /// The layout with every release, which a registry is filled from.
     pub(crate) releases: PathBuf,
 }
@@ -87,7 +89,7 @@ impl Qemu {
         std::env::temp_dir().join(format!("gybe-hw-{}{tail}", std::process::id()))
     }
 
-    fn command(&self, plugged: Plugged) -> std::process::Command {
+    fn command(&self, plugged: Plugged) -> Command {
         let program = match self.model.arch {
             Arch::X86_64 => "qemu-system-x86_64",
             Arch::Aarch64 => "qemu-system-aarch64",
@@ -137,25 +139,28 @@ impl Qemu {
             }
             qemu.args(["-device", "virtio-blk-pci,drive=disk,bootindex=1"]);
         }
-        let how = if plugged.read_only { "on" } else { "off" };
-        let mut drive = |path: &Path, format: &str, read_only: &str, id: &str| {
-            // Nothing is lost when QEMU is killed: the host keeps what was written.
-            qemu.arg("-drive").arg(format!(
-                "if=none,id={id},format={format},readonly={read_only},cache=unsafe,file={}",
-                path.display()
-            ));
-            // The firmware looks at the disk first.
-            let first = if id == "disk" { ",bootindex=1" } else { "" };
-            qemu.arg("-device").arg(format!("virtio-blk-pci,drive={id}{first}"));
-        };
         if !plugged.recorded {
-            drive(&self.disk(), "qcow2", how, "disk");
+            drive(&mut qemu, &self.disk(), "qcow2", plugged.read_only, "disk");
+        }
+        if plugged.bundle {
+            match self.model.guest {
+                Guest::Busybox | Guest::Redundant => {
+                    drive(&mut qemu, &self.disks.bundle, "raw", true, "bundle");
+                }
+                // These have a kernel that knows USB, and something that waits for sticks.
+                Guest::InitramfsTools | Guest::Dracut => {
+                    let bundle = self.disks.bundle.display();
+                    let bundle = format!("if=none,id=bundle,format=raw,readonly=on,file={bundle}");
+                    qemu.arg("-drive").arg(bundle).args(["-device", "qemu-xhci"]);
+                    qemu.args(["-device", "usb-storage,drive=bundle"]);
+                }
+            }
         }
         if plugged.stick {
-            drive(&self.disks.stick, "raw", "on", "stick");
+            drive(&mut qemu, &self.disks.stick, "raw", true, "stick");
         }
         if plugged.twin {
-            drive(&self.twin(), "qcow2", "off", "twin");
+            drive(&mut qemu, &self.twin(), "qcow2", false, "twin");
         }
         qemu
     }
@@ -172,6 +177,19 @@ impl Qemu {
         let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         Err(Trouble::harness(format!("{}: {why}", run::shown(&make))))
     }
+}
+
+/// Adds a disk.
+fn drive(qemu: &mut Command, path: &Path, format: &str, read_only: bool, id: &str) {
+    let read_only = if read_only { "on" } else { "off" };
+    // Nothing is lost when QEMU is killed: the host keeps what was written.
+    qemu.arg("-drive").arg(format!(
+        "if=none,id={id},format={format},readonly={read_only},cache=unsafe,file={}",
+        path.display()
+    ));
+    // The firmware looks at the disk first.
+    let first = if id == "disk" { ",bootindex=1" } else { "" };
+    qemu.arg("-device").arg(format!("virtio-blk-pci,drive={id}{first}"));
 }
 
 impl Machine for Qemu {

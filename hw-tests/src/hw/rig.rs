@@ -310,10 +310,7 @@ impl Rig {
     /// repository with the releases, spelt as a source.
     pub(crate) fn connect(&mut self) -> Result<String, Trouble> {
         let Access { address, authority, credentials } = self.machine.registry()?;
-        self.must(
-            "ip link set lo up && ip link set eth0 up && \
-             udhcpc -q -n -i eth0 -s /usr/lib/guest/dhcp.sh",
-        )?;
+        self.must("/usr/lib/guest/connect.sh")?;
         let folder = format!("/etc/containers/certs.d/{address}");
         self.must(&format!("mkdir -p {folder} /etc/gybe"))?;
         self.write_text(&format!("{folder}/ca.crt"), &authority)?;
@@ -322,7 +319,7 @@ impl Rig {
     }
 
     /// Writes a small text into a file of the guest, a line at a time.
-    fn write_text(&mut self, path: &str, text: &str) -> Result<(), Trouble> {
+    pub(crate) fn write_text(&mut self, path: &str, text: &str) -> Result<(), Trouble> {
         self.must(&format!(": > {path}"))?;
         for line in text.lines() {
             self.must(&format!("echo '{line}' >> {path}"))?;

@@ -27,6 +27,14 @@ pub(super) const CASES: &[Case] = &[
         run: update_and_commit,
     },
     Case {
+        name: "update-from-bundle",
+        claim: "`gybe usb` updates from a bundle on a stick with FAT32, and tracks what it did before",
+        every: GRUB,
+        on: BOTH,
+        start: Start::Factory,
+        run: update_from_bundle,
+    },
+    Case {
         name: "update-back-into-a",
         claim: "the next update goes into slot A",
         every: U_BOOT,
@@ -81,6 +89,30 @@ pub(super) fn update_and_commit(rig: &mut Rig, _: Model) -> Result<String, Troub
     rig.reboot()?;
     rig.expect_up("2", "b", false)?;
     rig.health_done()?;
+    Ok(String::new())
+}
+
+/// What the device looks at by itself.
+pub(super) fn tracked(rig: &mut Rig) -> Result<String, Trouble> {
+    let status = rig.json("gybe status --json")?;
+    let tracked = status.get("reference").and_then(Value::as_str);
+    Ok(tracked.unwrap_or("nothing").to_owned())
+}
+
+fn update_from_bundle(rig: &mut Rig, _: Model) -> Result<String, Trouble> {
+    rig.plugged = Plugged { bundle: true, ..Plugged::default() };
+    rig.start("1", "a")?;
+    let before = tracked(rig)?;
+    rig.must("gybe usb $(findfs LABEL=GYBEBUNDLE)")?;
+    expect_state(rig, "b", "trial")?;
+    let mounted = rig.must("grep -c gybe/usb /proc/mounts || true")?;
+    ensure(mounted.trim() == "0", || format!("the stick is still mounted: {mounted}"))?;
+    let after = tracked(rig)?;
+    ensure(after == before, || format!("{after} is tracked, {before} was"))?;
+    rig.reboot()?;
+    rig.expect_up("2", "b", true)?;
+    rig.health_done()?;
+    expect_state(rig, "b", "good")?;
     Ok(String::new())
 }
 

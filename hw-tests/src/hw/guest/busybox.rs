@@ -53,6 +53,12 @@ fn root(parts: &Parts, folder: &Path, release: &Release) -> Result<PathBuf, Trou
     for name in applets.lines().filter(|name| *name != "busybox") {
         symlink("busybox", root.join("bin").join(name))?;
     }
+    for (name, text) in [
+        ("connect.sh", include_str!("../../../guest/busybox/connect.sh")),
+        ("dhcp.sh", include_str!("../../../guest/busybox/dhcp.sh")),
+    ] {
+        write(root, &format!("usr/lib/guest/{name}"), text, 0o755)?;
+    }
     write(root, "etc/inittab", include_str!("../../../guest/busybox/inittab"), 0o644)?;
     write(root, "etc/init.d/rcS", include_str!("../../../guest/busybox/rcS"), 0o755)?;
     write(root, "etc/passwd", "root::0:0:root:/root:/bin/sh\n", 0o644)?;

@@ -60,7 +60,10 @@ pub(super) fn base(parts: &Parts, folder: &Path) -> Result<PathBuf, Trouble> {
     for (name, text) in UNITS {
         write(root, &format!("usr/lib/systemd/system/{name}"), text, 0o644)?;
     }
+    let connect = include_str!("../../../guest/systemd/connect.sh");
+    write(root, "usr/lib/guest/connect.sh", connect, 0o755)?;
     let system = tree::root().join(SYSTEM);
+    copy_tree(&system.join("udev"), &root.join("usr/lib/udev/rules.d"))?;
     for entry in fs::read_dir(system.join("systemd"))? {
         let entry = entry?;
         if entry
