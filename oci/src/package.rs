@@ -2,7 +2,7 @@
 
 use gybe_core::digest::Digest;
 use gybe_core::release::{Release, ReleaseError};
-use gybe_core::trust::{ChainError, Policy, Refused, SCRATCH_LEN, Verifier};
+use gybe_core::trust::{Accepted, ChainError, Policy, Refused, SCRATCH_LEN, Signer, Verifier};
 
 use crate::document::Document;
 use crate::statement::{Statement, StatementError};
@@ -31,17 +31,12 @@ impl Package {
     /// # Errors
     /// [`Refusal`] says why not.
     pub fn open(&self, policy: &Policy<'_>) -> Result<Release<'_>, Refusal> {
-        let mut verifier = self.verifier(policy, self.index.as_deref())?;
-        let mut scratch = vec![0; SCRATCH_LEN];
-        for document in &self.documents {
-            // Why one does not count is kept by the verifier, and said at the end if it matters.
-            if let Ok(accepted) = verifier.offer(document.candidate(), &mut scratch) {
+        let see = |accepted: Option<Accepted<'_, '_>>| {
+            if let Some(accepted) = accepted {
                 tracing::debug!(signer = accepted.signer.name(), "signature counts");
             }
-        }
-        let manifest = verifier.finish(&self.manifest);
-        let manifest = manifest.map_err(Refusal::of)?;
-        Ok(Release::open(manifest, &self.config)?)
+        };
+        Ok(self.judge(policy, see)?.release)
     }
 
     /// What every signature that counts says about the release, in the order in which they were found:
@@ -50,16 +45,11 @@ impl Package {
     /// # Errors
     /// [`Refusal`], when the release does not pass, or when what one of them says cannot be read.
     pub fn statements(&self, policy: &Policy<'_>) -> Result<Vec<Statement>, Refusal> {
-        self.open(policy)?;
-        let mut verifier = self.verifier(policy, self.index.as_deref())?;
-        let mut scratch = vec![0; SCRATCH_LEN];
-        let mut statements = Vec::new();
-        for document in &self.documents {
-            if let Ok(accepted) = verifier.offer(document.candidate(), &mut scratch) {
-                statements.push(Statement::read(accepted.signer.name(), accepted.annotations)?);
-            }
-        }
-        Ok(statements)
+        let see = |accepted: Option<Accepted<'_, '_>>| {
+            accepted.map(|it| Statement::read(it.signer.name(), it.annotations))
+        };
+        let said = self.judge(policy, see)?.seen.into_iter().flatten();
+        Ok(said.collect::<Result<_, _>>()?)
     }
 
     /// Who signed the release, each once: what they are called, and what tells them from others.
@@ -67,14 +57,8 @@ impl Package {
     /// # Errors
     /// [`Refusal`], when the release does not pass.
     pub fn signers(&self, policy: &Policy<'_>) -> Result<Vec<(String, Digest)>, Refusal> {
-        self.open(policy)?;
-        let mut verifier = self.verifier(policy, self.index.as_deref())?;
-        let mut scratch = vec![0; SCRATCH_LEN];
-        for document in &self.documents {
-            // Those that do not count are not asked for.
-            let _ = verifier.offer(document.candidate(), &mut scratch);
-        }
-        Ok(verifier.signers().map(|signer| (signer.name().to_owned(), signer.id())).collect())
+        let signers = self.judge(policy, |_| ())?.signers;
+        Ok(signers.iter().map(|signer| (signer.name().to_owned(), signer.id())).collect())
     }
 
     /// Lets go of what does not help the release to pass, so that strangers' documents take little room
@@ -85,19 +69,14 @@ impl Package {
     /// # Errors
     /// [`Refusal`], when it does not pass at all.
     pub fn settle(&mut self, policy: &Policy<'_>) -> Result<(), Refusal> {
-        if self.index.is_some() {
-            let index = self.index.take();
-            if self.open(policy).is_err() {
-                self.index = index;
-            }
+        let see = |accepted: Option<Accepted<'_, '_>>| accepted.is_some();
+        let index = self.index.take();
+        let mut judged = self.judge(policy, see).map(|judged| judged.seen);
+        if judged.is_err() && index.is_some() {
+            self.index = index;
+            judged = self.judge(policy, see).map(|judged| judged.seen);
         }
-        self.open(policy)?;
-        let mut scratch = vec![0; SCRATCH_LEN];
-        let counts: Vec<bool> = {
-            let mut verifier = self.verifier(policy, self.index.as_deref())?;
-            let offered = self.documents.iter();
-            offered.map(|it| verifier.offer(it.candidate(), &mut scratch).is_ok()).collect()
-        };
+        let counts = judged?;
         let index_len = self.index.as_ref().map_or(0, Vec::len);
         let all = self.documents.iter().zip(&counts).filter(|(_, counts)| **counts);
         let len = all.fold(index_len, |len, (it, _)| len.saturating_add(it.stored_len()));
@@ -114,17 +93,34 @@ impl Package {
         Ok(())
     }
 
-    fn verifier<'p>(
+    /// Opens the release, if `policy` lets it pass, and gives what `see` makes of each document: of what
+    /// it says where it counts, else of nothing.
+    fn judge<'p, T>(
         &self,
         policy: &'p Policy<'p>,
-        index: Option<&[u8]>,
-    ) -> Result<Verifier<'p>, Refusal> {
-        let verifier = Verifier::new(policy, self.digest);
-        Ok(match index {
-            Some(index) => verifier.with_index(index)?,
-            None => verifier,
-        })
+        mut see: impl FnMut(Option<Accepted<'p, '_>>) -> T,
+    ) -> Result<Judged<'_, 'p, T>, Refusal> {
+        let mut verifier = Verifier::new(policy, self.digest);
+        if let Some(index) = &self.index {
+            verifier = verifier.with_index(index)?;
+        }
+        let mut scratch = vec![0; SCRATCH_LEN];
+        let mut seen = Vec::new();
+        for document in &self.documents {
+            // Why one does not count is kept by the verifier, and said at the end if it matters.
+            seen.push(see(verifier.offer(document.candidate(), &mut scratch).ok()));
+        }
+        let manifest = verifier.finish(&self.manifest).map_err(Refusal::of)?;
+        let release = Release::open(manifest, &self.config)?;
+        Ok(Judged { release, signers: verifier.signers().collect(), seen })
     }
+}
+
+/// A release that passed.
+struct Judged<'m, 'p, T> {
+    release: Release<'m>,
+    signers: Vec<Signer<'p>>,
+    seen: Vec<T>,
 }
 
 /// Why a release is not believed, or not meant for this device.
