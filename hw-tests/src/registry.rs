@@ -147,8 +147,7 @@ impl Registry {
             .and_then(|text| serde_json::from_slice(&text).ok())
             .unwrap_or_else(|| json!({ "auths": {} }));
         if let Some(auths) = auths.get_mut("auths").and_then(Value::as_object_mut) {
-            let entry = json!({ "username": NAME, "password": PASSWORD });
-            auths.insert(host.to_owned(), entry);
+            auths.insert(host.to_owned(), credentials());
         }
         fs::create_dir_all(root.join("etc/gybe")).map_err(words)?;
         fs::write(file, auths.to_string()).map_err(words)
@@ -162,8 +161,7 @@ impl Registry {
     pub(crate) fn papers(&self, host: &str) -> Result<(String, String), String> {
         let authority = fs::read_to_string(self.folder.join("ca.crt"));
         let authority = authority.map_err(|cause| format!("registry: {cause}"))?;
-        let entry = json!({ "username": NAME, "password": PASSWORD });
-        Ok((authority, json!({ "auths": { host: entry } }).to_string()))
+        Ok((authority, json!({ "auths": { host: credentials() } }).to_string()))
     }
 
     /// Puts everything of a layout into a repository, under the tags that it has there.
@@ -253,6 +251,11 @@ impl Drop for Registry {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// An entry of `auth.json` for whoever may read.
+fn credentials() -> Value {
+    json!({ "username": NAME, "password": PASSWORD })
 }
 
 /// The digits of a descriptor's digest.

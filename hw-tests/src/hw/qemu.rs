@@ -138,8 +138,7 @@ impl Qemu {
                 qemu.arg("-blockdev").arg(node);
             }
             qemu.args(["-device", "virtio-blk-pci,drive=disk,bootindex=1"]);
-        }
-        if !plugged.recorded {
+        } else {
             drive(&mut qemu, &self.disk(), "qcow2", plugged.read_only, "disk");
         }
         if plugged.bundle {
