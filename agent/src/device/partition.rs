@@ -95,12 +95,12 @@ impl WriteBlocks for Partition {
             place: self.0.place(index, blocks.len()),
             cause,
         })?;
-        self.1.wrote(&self.0.file, offset, bytes.len() as u64);
-        Ok(())
+        let noted = self.1.wrote(&self.0.file, offset, bytes.len() as u64);
+        noted.map_err(|cause| PartitionError::Flush { path: self.0.path.clone(), cause })
     }
 
     fn flush(&mut self) -> Result<(), PartitionError> {
-        let flushed = self.0.file.sync_data();
+        let flushed = self.1.wait().and_then(|()| self.0.file.sync_data());
         flushed.map_err(|cause| PartitionError::Flush { path: self.0.path.clone(), cause })
     }
 
