@@ -44,3 +44,35 @@ fn signing_again_grows_pauses_and_ends_a_rollout() {
     assert_eq!(status["next_boot"], "b");
     assert_eq!(status["pull"]["transitions"][0]["transition"], "armed");
 }
+
+#[test]
+fn a_pause_takes_back_what_was_armed_and_waits_to_be_booted() {
+    let bench = Bench::new("rolled-back");
+    for (name, number) in [("one", 1), ("two", 2)] {
+        let image = Small::new(number).make(&bench, &format!("image-{name}"));
+        bench.seal(&image, name, number);
+    }
+    let device = Device::with(&bench, "device", &bench.source("one"));
+    device.write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+    let tracked = format!("reference = \"{}\"\n[pull]\nreboot = \"told\"\n", bench.source("two"));
+    device.write("etc/gybe/config.toml", &tracked);
+    let next_boot = || device.status()["next_boot"].clone();
+
+    let all = ["dev.gybe.issued=1", "dev.gybe.rollout=100"];
+    assert!(signed(&bench, &device, &all).contains("2.0.0 is armed"));
+    assert_eq!(next_boot(), "b");
+    let paused = signed(&bench, &device, &["dev.gybe.issued=2", "dev.gybe.paused=true"]);
+    assert!(paused.contains("the rollout is paused"), "{paused}");
+    assert_eq!(next_boot(), "a");
+    let resumed = signed(&bench, &device, &["dev.gybe.issued=3", "dev.gybe.rollout=100"]);
+    assert!(resumed.contains("2.0.0 is armed"), "{resumed}");
+    assert_eq!(next_boot(), "b");
+
+    // What an operator armed is not taken back.
+    signed(&bench, &device, &["dev.gybe.issued=4", "dev.gybe.paused=true"]);
+    assert_eq!(next_boot(), "a");
+    device.gybe(&["install", &bench.source("two")]).done();
+    let paused = signed(&bench, &device, &["dev.gybe.issued=5", "dev.gybe.paused=true"]);
+    assert!(paused.contains("it is armed in slot b already"), "{paused}");
+    assert_eq!(next_boot(), "b");
+}

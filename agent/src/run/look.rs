@@ -136,7 +136,9 @@ fn consider(
     match update::decide(session, memory.state(), &candidate, Failures::Respect) {
         Decision::Update => {}
         Decision::Armed { slot } => {
-            return Ok(Outcome::Nothing(format!("it is armed in slot {slot} already")));
+            let withdrawn = withdraw(session, memory, offer, &candidate, kept)?;
+            let armed = || Outcome::Nothing(format!("it is armed in slot {slot} already"));
+            return Ok(withdrawn.unwrap_or_else(armed));
         }
         Decision::None(why) => return Ok(Outcome::Nothing(why.to_string())),
     }
@@ -144,11 +146,8 @@ fn consider(
         return Ok(Outcome::Nothing(why));
     }
     let release = candidate.name;
-    let reached = rollout::of_offer(session, offer, kept)?;
-    kept.remember(reached.said);
-    if let Err(why) = reached.go {
-        let reason = WaitingFor::Rollout;
-        return Ok(Outcome::Waits(Waiting { release, reason, why }));
+    if let Some(waits) = waits_for_rollout(session, offer, &release, kept)? {
+        return Ok(waits);
     }
     if arm == Arm::InWindow && is_proven(session, &release) {
         return Ok(waits_for_window(release));
@@ -161,6 +160,47 @@ fn consider(
         return Ok(Outcome::Trouble(Class::Held, format!("the hook {hook} says not now")));
     }
     bring(session, memory, offer, arm, kept)
+}
+
+/// What to wait for, while the rollout of `release`, which is offered, has not reached this device.
+fn waits_for_rollout(
+    session: &Session,
+    offer: &Offer,
+    release: &ReleaseName,
+    kept: &mut Kept,
+) -> Result<Option<Outcome>, Error> {
+    let reached = rollout::of_offer(session, offer, kept)?;
+    kept.remember(reached.said);
+    let waits = |why| {
+        let (release, reason) = (release.clone(), WaitingFor::Rollout);
+        Outcome::Waits(Waiting { release, reason, why })
+    };
+    Ok(reached.go.err().map(waits))
+}
+
+/// Ends the trial of what a look armed and nobody has booted yet, where its rollout was paused or
+/// taken back since. It stays in its slot, and is armed again without a byte when the rollout goes
+/// on. What an operator armed is the operator's.
+///
+/// One write of the boot environment: a power cut before it leaves the release armed, as the look
+/// before did; after it, not armed, and the next look finds it proven.
+fn withdraw(
+    session: &mut Session,
+    memory: &mut Memory,
+    offer: &Offer,
+    armed: &Candidate,
+    kept: &mut Kept,
+) -> Result<Option<Outcome>, Error> {
+    if kept.armed.as_ref().is_none_or(|ours| ours.release != armed.name.digest) {
+        return Ok(None);
+    }
+    let Some(waits) = waits_for_rollout(session, offer, &armed.name, kept)? else {
+        return Ok(None);
+    };
+    session.store(session.boot.cancel_trial()?)?;
+    memory.update(|state| *state = session.reconcile(state.clone()));
+    kept.armed = None;
+    Ok(Some(waits))
 }
 
 /// A tag that went back does not take away what is armed.
