@@ -128,6 +128,16 @@ fn what_is_sealed_into_a_registry_is_found_there_by_devices_and_by_other_tools()
     seal(&shop, &two, 2, &shop.source("sealed", "v2"), &["--base", &folder]);
     shop.device.gybe(&["install", &shop.source("sealed", "v2"), "--slot", "b", "--no-arm"]).done();
     assert_eq!(shop.device.status()["b"]["release"]["version"], "2.0.0");
+    // It is the same release whether the earlier one lies in a folder or in the registry, to which
+    // this machine was a stranger before.
+    let build = |base: &str, output: &str| {
+        seal(&shop, &two, 2, &bench.source(output), &["--base", base])["digest"].clone()
+    };
+    assert_eq!(build(&source, "from-registry"), build(&folder, "from-folder"));
+    let mut nowhere = shop.entering(bench.seal_to(&two, &bench.source("nowhere"), 2));
+    let ended = run(nowhere.args(["--base", &shop.source("sealed", "v9")]));
+    assert_eq!(ended.code, FAILED);
+    assert!(ended.stderr.contains("v9"), "{}", ended.stderr);
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Sources {
         let reference = Reference::from_str(source)?;
         let opened = self.open(&reference)?;
         let platform = architecture.map(Platform::linux);
-        let found = resolve(&opened, &reference, platform.as_ref())?;
+        let found = opened.resolve(&reference, platform.as_ref())?;
         Offer::of(opened, found, source)
     }
 }
@@ -109,24 +109,30 @@ impl Offer {
     }
 }
 
-fn resolve(
-    source: &Source,
-    reference: &Reference,
-    platform: Option<&Platform>,
-) -> Result<Resolved, OfferError> {
-    Ok(match (source, reference) {
-        (Source::Layout(layout), Reference::Layout(reference)) => {
-            layout.resolve(reference.tag.as_deref(), platform)?
-        }
-        (Source::Registry(repository), Reference::Registry(reference)) => {
-            repository.resolve(reference, platform)?
-        }
-        // A source is opened from the reference.
-        (source, _) => {
-            let (name, found) = (source.name().to_owned(), "source of another kind".to_owned());
-            return Err(OfferError::NotARelease { name, found });
-        }
-    })
+impl Source {
+    /// Finds the manifest that `reference`, from which this was opened, means on `platform`; without
+    /// one, the only manifest in it.
+    ///
+    /// # Errors
+    /// Nothing fits, several do, or it cannot be had.
+    pub fn resolve(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+    ) -> Result<Resolved, OfferError> {
+        Ok(match (self, reference) {
+            (Self::Layout(layout), Reference::Layout(reference)) => {
+                layout.resolve(reference.tag.as_deref(), platform)?
+            }
+            (Self::Registry(repository), Reference::Registry(reference)) => {
+                repository.resolve(reference, platform)?
+            }
+            (source, _) => {
+                let (name, found) = (source.name().to_owned(), "source of another kind".to_owned());
+                return Err(OfferError::NotARelease { name, found });
+            }
+        })
+    }
 }
 
 /// The digest of the configuration, if what was found is a release.

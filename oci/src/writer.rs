@@ -120,24 +120,6 @@ impl LayoutWriter {
         blob.finish()
     }
 
-    /// Copies a blob of another layout that has `len` bytes and the right digest. One that is
-    /// already here is left alone if its length is right.
-    ///
-    /// # Errors
-    /// The blob is missing or damaged there, or the system refuses here.
-    pub fn copy_blob(&self, from: &Layout, digest: &Digest, len: u64) -> Result<(), LayoutError> {
-        if self.has(digest, len) {
-            return Ok(());
-        }
-        let mut source = from.blob_of_len(digest, len)?.reader();
-        match self.take_blob(digest, &mut source) {
-            Err(LayoutError { problem: problem @ Problem::Digest { .. }, .. }) => {
-                Err(from.error(problem))
-            }
-            other => other,
-        }
-    }
-
     /// Whether there is a blob with this digest and length.
     #[must_use]
     pub fn has(&self, digest: &Digest, len: u64) -> bool {

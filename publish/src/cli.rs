@@ -55,9 +55,10 @@ pub struct Seal {
     /// Where the release goes: oci:DIR[:tag] or docker://HOST/REPOSITORY[:tag]
     #[arg(long, value_name = "SOURCE")]
     pub output: Reference,
-    /// Build on this earlier release: refer to the packs that it has, pack only what is new
+    /// Build on this earlier release: refer to the packs that it has, pack only what is new;
+    /// oci:DIR[:tag], oci-archive:FILE[:tag] or docker://HOST/REPOSITORY[:tag]
     #[arg(long, value_name = "SOURCE")]
-    pub base: Option<LayoutReference>,
+    pub base: Option<Reference>,
     /// The kind of device that may install it
     #[arg(long, value_name = "NAME")]
     pub compatible: String,

@@ -27,7 +27,6 @@ use gybe_oci::{BlobWriter, Descriptor, LayoutReference, LayoutWriter};
 
 use crate::cli::Seal;
 use crate::sign;
-use base::Earlier;
 use boot_files::BootFiles;
 use document::{Facts, Pack};
 pub use error::SealError;
@@ -53,8 +52,8 @@ pub fn run(arguments: &Seal) -> Result<(), SealError> {
     let output = Output::open(&arguments.output)?;
     let keys = sign::read_keys(&arguments.signing)?;
     let source = Source::open(arguments)?;
-    let earlier = Earlier::open(arguments, source.architecture())?;
-    let base = earlier.as_ref().map(|earlier| &earlier.base);
+    let base = base::open(arguments, source.architecture())?;
+    let base = base.as_ref();
 
     let bars = Bars::new();
     let mut input = source.read(&bars)?;
@@ -93,7 +92,7 @@ pub fn run(arguments: &Seal) -> Result<(), SealError> {
         microshift: microshift.as_deref(),
         boot_files: boot_files.as_ref(),
     };
-    let sealed = write(&writer, earlier.as_ref(), done, &facts, arguments, output.folder())?;
+    let sealed = write(&writer, done, &facts, arguments, output.folder())?;
     let signed = if keys.is_empty() {
         Vec::new()
     } else {
@@ -131,7 +130,6 @@ fn sequence(given: Option<u64>, base: Option<&Base>) -> Result<u64, SealError> {
 /// Writes what describes the packs, last the manifest, and lists it.
 fn write(
     writer: &LayoutWriter,
-    earlier: Option<&Earlier>,
     done: Done<'_, BlobWriter<'_>>,
     facts: &Facts<'_>,
     arguments: &Seal,
@@ -141,11 +139,7 @@ fn write(
     let mut packs = Vec::new();
     for pack in kept {
         let (id, digest, len) = (pack.id, pack.digest(), pack.len());
-        // The base may have been damaged since it was made, and nobody would notice but devices.
-        pack.verify()?;
-        if let Some(earlier) = earlier {
-            writer.copy_blob(&earlier.layout, &digest, len)?;
-        }
+        base::keep(writer, pack)?;
         packs.push(Pack { id, digest, len, frames: pack.frames.len(), groups: &pack.groups });
     }
     let earlier_packs = packs.len();

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use gybe_core::block::BLOCK_LEN;
 use gybe_core::digest::{Digest, Hasher};
 use gybe_core::recipe::{Codec, FrameIndex, FrameRecord, PackId};
-use gybe_oci::Blob;
+use gybe_oci::{Blob, BlobReader};
 use serde::Deserialize;
 
 use super::{BaseError, Frames};
@@ -70,6 +70,12 @@ impl BasePack {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.blob.is_empty()
+    }
+
+    /// Reads all of it, compared with nothing.
+    #[must_use]
+    pub fn reader(&self) -> BlobReader {
+        self.blob.reader()
     }
 
     /// Reads all of it and compares its digest.

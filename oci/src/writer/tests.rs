@@ -93,11 +93,13 @@ fn a_damaged_blob_is_not_copied() {
     let roots = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let [from, to] = roots.each_ref().map(|root| LayoutWriter::open(root.path()).unwrap());
     let (digest, len) = from.write_blob(b"abc").unwrap();
-    to.copy_blob(from.layout(), &digest, len).unwrap();
+    let reader = || from.layout().blob_of_len(&digest, len).unwrap().reader();
+    to.take_blob(&digest, &mut reader()).unwrap();
     assert_eq!(to.layout().read_blob(&digest, 3).unwrap(), b"abc");
     let (digest, len) = from.write_blob(b"def").unwrap();
     fs::write(from.blobs.join(digest.hex().to_string()), b"dex").unwrap();
-    let error = to.copy_blob(from.layout(), &digest, len).unwrap_err();
+    let mut reader = from.layout().blob_of_len(&digest, len).unwrap().reader();
+    let error = to.take_blob(&digest, &mut reader).unwrap_err();
     assert!(matches!(error.problem, Problem::Digest { .. }), "{error}");
     assert!(to.layout().blob(&digest).is_err());
 }

@@ -1,32 +1,36 @@
 //! `--base`: the earlier release, checked against what this one is to be.
 
-use gybe_image::base::Base;
+use gybe_image::base::{Base, BasePack};
 use gybe_image::image::platform;
-use gybe_oci::{Layout, LayoutReference};
+use gybe_oci::{LayoutWriter, OfferError, Sources};
 
 use super::SealError;
 use crate::cli::Seal;
+use crate::push::access;
 
-/// An earlier release, and where its packs can be copied from.
-pub(super) struct Earlier {
-    pub(super) layout: Layout,
-    pub(super) base: Base,
+/// Opens the release that `arguments` build on, if they name one.
+pub(super) fn open(arguments: &Seal, architecture: &str) -> Result<Option<Base>, SealError> {
+    let Some(reference) = &arguments.base else { return Ok(None) };
+    let source = Sources::new(access()).open(reference).map_err(OfferError::from)?;
+    let found = source.resolve(reference, Some(&platform(architecture)))?;
+    let base = Base::of(&source, &found)?;
+    check(&base, arguments, architecture)?;
+    Ok(Some(base))
 }
 
-impl Earlier {
-    /// Opens the release that `arguments` build on, if they name one.
-    pub(super) fn open(arguments: &Seal, architecture: &str) -> Result<Option<Self>, SealError> {
-        let Some(reference) = &arguments.base else { return Ok(None) };
-        let (layout, base) = open(reference, architecture)?;
-        check(&base, arguments, architecture)?;
-        Ok(Some(Self { layout, base }))
+/// Brings a pack of the base to where the new release is written, unless it lies there. Its digest is
+/// compared: the base may have been damaged since it was made, and nobody would notice but devices.
+pub(super) fn keep(writer: &LayoutWriter, pack: &BasePack) -> Result<(), SealError> {
+    let digest = pack.digest();
+    if writer.has(&digest, pack.len()) {
+        return Ok(pack.verify()?);
     }
-}
-
-fn open(reference: &LayoutReference, architecture: &str) -> Result<(Layout, Base), SealError> {
-    let layout = Layout::open(reference)?;
-    let base = Base::open(&layout, reference.tag.as_deref(), Some(&platform(architecture)))?;
-    Ok((layout, base))
+    let taken = writer.take_blob(&digest, &mut pack.reader());
+    if taken.is_err() {
+        // If it is the base that is to blame, that says which pack of it.
+        pack.verify()?;
+    }
+    Ok(taken?)
 }
 
 fn check(base: &Base, arguments: &Seal, architecture: &str) -> Result<(), SealError> {

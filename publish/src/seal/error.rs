@@ -12,7 +12,7 @@ use gybe_image::folder::FolderError;
 use gybe_image::image::ImageError;
 use gybe_image::layers::LayersError;
 use gybe_image::pack::PackError;
-use gybe_oci::LayoutError;
+use gybe_oci::{LayoutError, OfferError};
 
 use crate::bundle::BundleError;
 use crate::sign::SignError;
@@ -45,6 +45,9 @@ pub enum SealError {
     /// A layout cannot be read or written.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// The release to build on cannot be opened.
+    #[error(transparent)]
+    Earlier(#[from] OfferError),
     /// The image is not usable.
     #[error(transparent)]
     Image(#[from] ImageError),
