@@ -10,5 +10,6 @@ mod hostile;
 mod links;
 mod mirrors;
 mod push;
+mod reports;
 mod server;
 mod who;
