@@ -5,6 +5,7 @@ mod boot_files;
 mod cost;
 mod fetched;
 mod goals;
+mod hostile;
 mod inputs;
 mod lab;
 mod layout;
@@ -46,6 +47,7 @@ const SECTIONS: [&str; 6] = ["fetched", "registry", "speed", "memory", "sealing"
 struct Findings {
     fetched: Option<fetched::Fetched>,
     registry: Option<registry::Registries>,
+    hostile: Option<hostile::Hostile>,
     speed: Option<speed::Speed>,
     memory: Option<memory::Memory>,
     sealing: Option<sealing::Sealing>,
@@ -130,6 +132,7 @@ fn measure(asked: &Asked) -> Result<PathBuf, String> {
     }
     if is_asked("registry") {
         findings.registry = Some(registry::run(&lab)?);
+        findings.hostile = Some(hostile::run(&lab)?);
     }
     if is_asked("sizes") {
         findings.sizes = Some(sizes::run(&lab)?);

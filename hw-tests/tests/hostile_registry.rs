@@ -2,7 +2,7 @@
 //! one, and nothing that was good is touched.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "a test may fail by panicking")]
-#![allow(clippy::print_stderr, reason = "what was measured is worth reading")]
+#![allow(clippy::print_stdout, reason = "what was measured is worth reading")]
 
 mod bench;
 
@@ -214,7 +214,12 @@ fn hostile_registries_end_in_order_and_in_bounded_memory() {
         admit(&tried, port);
         let before = tried.snapshot();
         let (ended, memory) = measured(&tried, &format!("docker://127.0.0.1:{port}/a/b:release"));
-        eprintln!("{spoils:?}: {} with {} KiB: {}", ended.code, memory >> 10, ended.stderr.trim());
+        println!(
+            "{spoils:?}: {} KiB, ended with {}: {}",
+            memory >> 10,
+            ended.code,
+            ended.stderr.trim()
+        );
         assert!(memory <= MEMORY_MAX, "{spoils:?}: {memory} bytes of memory, limit {MEMORY_MAX}");
         match spoils {
             Spoils::Nothing | Spoils::Lists => assert_eq!(ended.code, DONE, "{}", ended.stderr),

@@ -125,6 +125,7 @@ pub(super) fn rows(findings: &Findings) -> Vec<Row> {
         ),
         row("peak memory of an install", "≤ 12 MiB", peak(findings)),
         row("peak memory of an install over TLS", "≤ 12 MiB", registry_peak(findings)),
+        row("the same against hostile registries", "≤ 12 MiB", hostile_peak(findings)),
         row("requests to a registry (`new`)", "≤ 110", registry_requests(findings)),
         row("bytes where connections drop after 5 MB", "≤ 1.02 × without", drops(findings)),
         row("bytes where 1 % of packets are lost", "≤ 1.02 × without", losses(findings)),
@@ -195,6 +196,13 @@ fn registry_peak(findings: &Findings) -> Option<Said> {
     let ways = findings.registry.as_ref()?.ways().filter(|way| way.connections.is_some());
     let mib = real(ways.map(|way| way.runs.peak_kib()).max()?) / 1024.0;
     Some((format!("{mib:.1} MiB"), String::new(), within(mib, 12.0)))
+}
+
+fn hostile_peak(findings: &Findings) -> Option<Said> {
+    let hostile = findings.hostile.as_ref()?;
+    let mib = real(hostile.peak_kib()?) / 1024.0;
+    let said = format!("{mib:.1} MiB, the highest of {}", hostile.0.len());
+    Some((said, String::new(), within(mib, 12.0)))
 }
 
 fn registry_requests(findings: &Findings) -> Option<Said> {
@@ -290,7 +298,7 @@ mod tests {
     #[test]
     fn a_run_without_sections_claims_nothing() {
         let rows = rows(&Findings::default());
-        assert_eq!(rows.len(), 21);
+        assert_eq!(rows.len(), 22);
         let claims = |row: &&Row| matches!(row.verdict, Verdict::Met | Verdict::Missed);
         assert_eq!(rows.iter().filter(claims).count(), 0);
     }

@@ -7,6 +7,7 @@ use super::{
     cost::Runs,
     fetched::{Fetched, Found, Identity, Install},
     goals::{self, Verdict},
+    hostile::{self, Hostile},
     machine::Facts,
     memory::Memory,
     peers::Peer,
@@ -40,6 +41,7 @@ pub(super) fn page(findings: &Findings, date: &str, machine: &Facts, tools: &Fac
     }
     findings.fetched.iter().for_each(|fetched| fetched_part(&mut page, fetched));
     findings.registry.iter().for_each(|registry| registry_part(&mut page, registry));
+    findings.hostile.iter().for_each(|hostile| hostile_part(&mut page, hostile));
     findings.speed.iter().for_each(|speed| speed_part(&mut page, speed));
     findings.memory.iter().for_each(|memory| memory_part(&mut page, memory));
     findings.sealing.iter().for_each(|sealing| sealing_part(&mut page, sealing));
@@ -187,6 +189,16 @@ fn registry_part(page: &mut String, registries: &Registries) {
     commands(page, &registries.commands);
 }
 
+fn hostile_part(page: &mut String, hostile: &Hostile) {
+    page.push_str("\n## What do registries cost that are made to use up memory?\n\n");
+    page.push_str("An install of a small release; what each does is said in the test.\n\n");
+    page.push_str("| what never ends, or is too long | peak |\n|---|---|\n");
+    for (name, kib) in &hostile.0 {
+        let _ = writeln!(page, "| `{name}` | {} KiB |", bytes(*kib));
+    }
+    commands(page, &[format!("GYBE_PROGRAMS=target/release {}", hostile::TEST)]);
+}
+
 fn with_share(found: &Found, count: u64) -> String {
     let whole = found.peers.get(&Peer::Zstd3).map_or(0, |fetch| fetch.bytes);
     format!("{} ({})", bytes(count), ratio(count, whole))
@@ -285,7 +297,7 @@ mod tests {
         let fact = vec![("kernel".to_owned(), "Linux".to_owned())];
         let page = page(&Findings::default(), "2026-01-01", &fact, &Vec::new());
         assert!(page.starts_with("# Measurements\n") && page.contains("| kernel | Linux |"));
-        assert_eq!(page.matches("| not in this run |").count(), 18);
+        assert_eq!(page.matches("| not in this run |").count(), 19);
         assert_eq!(page.matches("| does not exist yet |").count(), 3);
         assert!(page.contains(NOTES.lines().next().unwrap_or_default()));
         assert!(!page.contains("## Does memory grow"));
