@@ -67,14 +67,33 @@ impl Registry {
         certificates(folder)?;
         let at = |name: &str| folder.join(name).display().to_string();
         fs::write(at("htpasswd"), format!("{NAME}:{PASSWORD_HASH}\n")).map_err(words)?;
-        let config = format!(
-            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n\
-             http:\n  addr: 127.0.0.1:0\n  tls:\n    certificate: {}\n    key: {}\n\
+        let guard = format!(
+            "  tls:\n    certificate: {}\n    key: {}\n\
              auth:\n  htpasswd:\n    realm: gybe\n    path: {}\n",
-            at("data"),
             at("server.crt"),
             at("server.key"),
             at("htpasswd"),
+        );
+        Self::serve(folder, &guard)
+    }
+
+    /// Starts one without TLS, which anybody may read and write.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn start_unguarded(folder: &Path) -> Result<Self, String> {
+        fs::create_dir_all(folder).map_err(|cause| format!("registry: {cause}"))?;
+        Self::serve(folder, "")
+    }
+
+    /// `guard` is what follows in the configuration, below `http` and after it.
+    fn serve(folder: &Path, guard: &str) -> Result<Self, String> {
+        let words = |cause: io::Error| format!("registry: {cause}");
+        let at = |name: &str| folder.join(name).display().to_string();
+        let config = format!(
+            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n\
+             http:\n  addr: 127.0.0.1:0\n{guard}",
+            at("data"),
         );
         fs::write(at("config.yml"), config).map_err(words)?;
         let mut process = Command::new("docker-registry")

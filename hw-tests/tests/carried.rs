@@ -6,18 +6,21 @@ mod bench;
 
 use std::fs;
 
-use bench::{Bench, Device, FAILED, Parts, REFUSED, Registry, Small, homeless, run, succeed, tool};
+use bench::{Bench, Device, FAILED, Parts, REFUSED, Small, homeless, run, succeed, tool};
+use gybe_hw_tests::registry::Registry;
 use serde_json::Value;
 
 #[test]
 fn a_release_goes_through_a_registry_and_is_verified_there() {
     let bench = Bench::new("carried");
-    let registry = Registry::start(&bench);
+    let registry = Registry::start_unguarded(&bench.path("registry")).unwrap();
+    let repository = format!("127.0.0.1:{}/acme/gateway", registry.port());
+    let name = |tag: &str| format!("{repository}:{tag}");
     let image = Small::new(1).make(&bench, "image");
     bench.seal(&image, "sealed", 1);
     let parts = Parts::read(&bench.path("sealed"));
     let signature = format!("{}.sig", parts.digest().replace(':', "-"));
-    let (layout, release) = (bench.path("sealed").display().to_string(), registry.name("v1"));
+    let (layout, release) = (bench.path("sealed").display().to_string(), name("v1"));
 
     // The release with what names it as its subject, and the signature that is found by its tag.
     let copy = |options: &[&str], from: &str, to: &str| {
@@ -27,9 +30,9 @@ fn a_release_goes_through_a_registry_and_is_verified_there() {
     let push = ["--from-oci-layout", "--to-plain-http"];
     let recursive = [&push[..], &["--recursive"]].concat();
     copy(&recursive, &format!("{layout}:release"), &release);
-    copy(&push, &format!("{layout}:{signature}"), &registry.name(&signature));
+    copy(&push, &format!("{layout}:{signature}"), &name(&signature));
 
-    let by_digest = format!("{}/acme/gateway@{}", registry.address, parts.digest());
+    let by_digest = format!("{repository}@{}", parts.digest());
     for (version, key, code) in
         [("cosign2", "release", 0), ("cosign3", "release", 0), ("cosign3", "stranger", 1)]
     {
@@ -47,7 +50,7 @@ fn a_release_goes_through_a_registry_and_is_verified_there() {
     let skopeo = |tag: &str, to: &str| {
         let mut skopeo = homeless(&bench, "skopeo");
         skopeo.args(["copy", "--quiet", "--src-tls-verify=false"]);
-        skopeo.arg(format!("docker://{}", registry.name(tag)));
+        skopeo.arg(format!("docker://{}", name(tag)));
         succeed(skopeo.arg(to));
     };
     let by_skopeo = bench.source("by-skopeo");

@@ -7,7 +7,8 @@ mod bench;
 
 use std::fs;
 
-use bench::{Bench, Device, Parts, REFUSED, Registry, Small, homeless, succeed};
+use bench::{Bench, Device, Parts, REFUSED, Small, homeless, succeed};
+use gybe_hw_tests::registry::Registry;
 
 /// A release in a registry, with both kinds of our signatures, or only one.
 struct Sample<'b> {
@@ -34,7 +35,8 @@ impl<'b> Sample<'b> {
 
     /// Brings it to the registry under a repository of its own.
     fn push(&self, repository: &str, kept: Kept) -> String {
-        let name = |tag: &str| format!("{}/acme/{repository}:{tag}", self.registry.address);
+        let name =
+            |tag: &str| format!("127.0.0.1:{}/acme/{repository}:{tag}", self.registry.port());
         let layout = self.bench.path("sealed").display().to_string();
         let copy = |options: &[&str], tag: &str, to: &str| {
             let mut oras = homeless(self.bench, "oras");
@@ -61,7 +63,7 @@ const LOST: [&str; 2] = [
 #[test]
 fn signatures_are_found_as_each_tool_keeps_them_and_missed_where_it_loses_them() {
     let bench = Bench::new("carriers");
-    let registry = Registry::start(&bench);
+    let registry = Registry::start_unguarded(&bench.path("registry")).unwrap();
     let sample = Sample::new(&bench, &registry);
     let device = Device::new(&bench, "device");
     let source = |name: &str| format!("oci:{}", bench.path(name).display());
@@ -124,7 +126,7 @@ fn signatures_are_found_as_each_tool_keeps_them_and_missed_where_it_loses_them()
 #[test]
 fn what_notation_signs_is_passed_over_and_hides_nothing() {
     let bench = Bench::new("notation");
-    let registry = Registry::start(&bench);
+    let registry = Registry::start_unguarded(&bench.path("registry")).unwrap();
     let sample = Sample::new(&bench, &registry);
     let device = Device::new(&bench, "device");
     let notation = |arguments: &[&str]| succeed(homeless(&bench, "notation").args(arguments));

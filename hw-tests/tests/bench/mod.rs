@@ -4,10 +4,10 @@
 #![allow(unused_imports, reason = "each test file uses a part of it")]
 
 mod device;
+mod homeless;
 mod image;
 mod parts;
 mod recipe;
-mod registry;
 mod rows;
 mod run;
 
@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(crate) use device::{Device, Snapshot, config};
+pub(crate) use homeless::homeless;
 pub(crate) use image::{MODULES, Small, image, native};
 pub(crate) use parts::{Parts, hex};
 pub(crate) use recipe::{Digest, Release};
-pub(crate) use registry::{Registry, homeless};
 pub(crate) use rows::{Leaves, Row, annotate, configure, halve, judge, resign, row};
 pub(crate) use run::{Ended, run, succeed, tool};
 
