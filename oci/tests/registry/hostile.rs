@@ -103,6 +103,9 @@ fn nothing_leads_from_tls_to_where_anybody_could_listen() {
         ("file:///etc/passwd".to_owned(), "which is no address of the web"),
         ("ftp://127.0.0.1/x".to_owned(), "which is no address of the web"),
         ("http://[".to_owned(), "with no address"),
+        // As a cyrillic letter, sent as such and as escaped bytes.
+        ("https://\u{430}pple.example/x".to_owned(), "without a location"),
+        ("https://%D0%B0pple.example/x".to_owned(), "with no address"),
     ] {
         let server =
             Server::tls(&authority, move |_, _| Reply::new(307, b"").with("Location", &to));
