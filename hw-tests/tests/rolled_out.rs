@@ -18,16 +18,23 @@ fn signed(bench: &Bench, device: &Device<'_>, says: &[&str]) -> String {
     device.gybe(&["upgrade", "--automatic"]).done().stdout
 }
 
+/// A device that runs `one` and follows the layout `two`, with more configuration.
+fn follower<'b>(bench: &'b Bench, more: &str) -> Device<'b> {
+    for (name, number) in [("one", 1), ("two", 2)] {
+        let image = Small::new(number).make(bench, &format!("image-{name}"));
+        bench.seal(&image, name, number);
+    }
+    let device = Device::with(bench, "device", &bench.source("one"));
+    device.write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+    let config = format!("reference = \"{}\"\n{more}", bench.source("two"));
+    device.write("etc/gybe/config.toml", &config);
+    device
+}
+
 #[test]
 fn signing_again_grows_pauses_and_ends_a_rollout() {
     let bench = Bench::new("rolled-out");
-    for (name, number) in [("one", 1), ("two", 2)] {
-        let image = Small::new(number).make(&bench, &format!("image-{name}"));
-        bench.seal(&image, name, number);
-    }
-    let device = Device::with(&bench, "device", &bench.source("one"));
-    device.write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
-    device.write("etc/gybe/config.toml", &format!("reference = \"{}\"\n", bench.source("two")));
+    let device = follower(&bench, "");
     for (says, part) in [
         (&["dev.gybe.issued=1", "dev.gybe.rollout=0"][..], "the rollout is at 0 %"),
         (&["dev.gybe.issued=2", "dev.gybe.paused=true"], "the rollout is paused"),
@@ -48,14 +55,7 @@ fn signing_again_grows_pauses_and_ends_a_rollout() {
 #[test]
 fn a_pause_takes_back_what_was_armed_and_waits_to_be_booted() {
     let bench = Bench::new("rolled-back");
-    for (name, number) in [("one", 1), ("two", 2)] {
-        let image = Small::new(number).make(&bench, &format!("image-{name}"));
-        bench.seal(&image, name, number);
-    }
-    let device = Device::with(&bench, "device", &bench.source("one"));
-    device.write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
-    let tracked = format!("reference = \"{}\"\n[pull]\nreboot = \"told\"\n", bench.source("two"));
-    device.write("etc/gybe/config.toml", &tracked);
+    let device = follower(&bench, "[pull]\nreboot = \"told\"\n");
     let next_boot = || device.status()["next_boot"].clone();
 
     let all = ["dev.gybe.issued=1", "dev.gybe.rollout=100"];

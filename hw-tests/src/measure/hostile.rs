@@ -1,8 +1,8 @@
 //! How much memory an install takes when the registry is made to use it up. The servers are those of
 //! the test, the agent is the release build.
 
-use super::lab::Lab;
-use crate::{programs, run, say, tree};
+use super::lab::{self, Lab};
+use crate::say;
 
 /// What asks it.
 pub(super) const TEST: &str = "cargo test --package gybe-hw-tests --test hostile_registry hostile_registries_end -- --nocapture";
@@ -13,16 +13,7 @@ pub(super) struct Hostile(pub(super) Vec<(String, u64)>);
 
 pub(super) fn run(lab: &Lab) -> Result<Hostile, String> {
     say::heading("hostile registries");
-    let mut test = run::cargo();
-    test.args(TEST.split(' ').skip(1));
-    test.env(programs::FOLDER, &lab.programs).env("GYBE_TOOLS", tree::tools());
-    let mut said = String::new();
-    let status = run::watched(&mut test, |line| said.extend([line, "\n"]));
-    match status {
-        Ok(status) if status.success() => Hostile::read(&said),
-        Ok(status) => Err(format!("{TEST}: {status}")),
-        Err(cause) => Err(format!("{TEST}: {cause}")),
-    }
+    Hostile::read(&lab::test(TEST, Some(&lab.programs))?)
 }
 
 impl Hostile {

@@ -16,7 +16,23 @@ use super::{
     inputs::{BASE, Inputs, Pair},
     layout::Layout,
 };
-use crate::{device::Device, run, sample, say, tree};
+use crate::{device::Device, programs, run, sample, say, tree};
+
+/// Runs a test that prints what it measured, with the programs in a folder if one is given; gives what
+/// it printed.
+pub(super) fn test(line: &str, programs: Option<&Path>) -> Result<String, String> {
+    let mut test = run::cargo();
+    test.args(line.split(' ').skip(1)).env("GYBE_TOOLS", tree::tools());
+    if let Some(programs) = programs {
+        test.env(programs::FOLDER, programs);
+    }
+    let mut said = String::new();
+    match run::watched(&mut test, |printed| said.extend([printed, "\n"])) {
+        Ok(status) if status.success() => Ok(said),
+        Ok(status) => Err(format!("{line}: {status}")),
+        Err(cause) => Err(format!("{line}: {cause}")),
+    }
+}
 
 /// What every measurement uses.
 #[derive(Debug)]

@@ -55,15 +55,7 @@ pub(super) fn run(lab: &Lab) -> Result<Sizes, String> {
 fn firmware() -> Result<Firmware, String> {
     let script = tree::root().join("hw-tests/tools/debian-rust.sh");
     sample::succeed(run::command("bash").arg(script).arg(tree::tools().join("debian-rust")))?;
-    let mut test = run::cargo();
-    test.args(FIRMWARE_TEST.split(' ').skip(1)).env("GYBE_TOOLS", tree::tools());
-    let mut said = String::new();
-    let status = run::watched(&mut test, |line| said.extend([line, "\n"]));
-    match status {
-        Ok(status) if status.success() => Firmware::read(&said),
-        Ok(status) => Err(format!("{FIRMWARE_TEST}: {status}")),
-        Err(cause) => Err(format!("{FIRMWARE_TEST}: {cause}")),
-    }
+    Firmware::read(&lab::test(FIRMWARE_TEST, None)?)
 }
 
 impl Firmware {
