@@ -144,7 +144,8 @@ impl fmt::Display for Platform {
     }
 }
 
-/// A list of manifests and other indexes.
+/// A list of manifests and other indexes. What it says of itself is passed over: nothing is decided on
+/// it, and a hostile one can be long.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Index {
@@ -157,9 +158,6 @@ pub struct Index {
     /// The entries.
     #[serde(deserialize_with = "descriptors")]
     pub manifests: Vec<Descriptor>,
-    /// Its annotations.
-    #[serde(default, deserialize_with = "annotations")]
-    pub annotations: Annotations,
 }
 
 /// The parts of one image or artifact.

@@ -57,9 +57,9 @@ fn what_is_no_index_is_refused_with_its_reason() {
 fn annotations_are_bounded() {
     let text = |count: usize| {
         let all: Vec<_> = (0..count).map(|number| format!(r#""{number}":"""#)).collect();
-        index("", &format!(r#","annotations":{{{}}}"#, all.join(",")))
+        index(&descriptor(&format!(r#","annotations":{{{}}}"#, all.join(","))), "")
     };
-    assert_eq!(text(ANNOTATIONS_MAX).unwrap().annotations.len(), 64);
+    assert_eq!(text(ANNOTATIONS_MAX).unwrap().manifests[0].annotations.len(), 64);
     assert!(
         text(ANNOTATIONS_MAX + 1).unwrap_err().to_string().contains("more than 64 annotations")
     );

@@ -37,6 +37,24 @@ const SIGNATURE_TYPES: [&str; 4] = [
     "application/vnd.oci.empty.v1+json",
 ];
 
+/// What a list had, as little of it as is needed: a hostile one is long.
+#[derive(Debug, Default)]
+struct Listed {
+    /// How many entries there were.
+    count: usize,
+    /// The digests of those that may be wanted, in order.
+    wanted: Vec<Digest>,
+}
+
+impl Listed {
+    fn add(&mut self, entries: Vec<Descriptor>, is_wanted: &impl Fn(&str) -> bool) {
+        self.count = self.count.saturating_add(entries.len());
+        // Some tools say nothing of the type.
+        let may_be = |it: &Descriptor| it.artifact_type.as_deref().is_none_or(is_wanted);
+        self.wanted.extend(entries.iter().filter(|it| may_be(it)).map(|it| it.digest));
+    }
+}
+
 impl Repository {
     /// Finds the manifest that `reference` means on `platform`.
     ///
@@ -137,22 +155,20 @@ impl Repository {
         let mut seen = BTreeSet::from([*subject]);
         let mut all = Vec::new();
         let hex = subject.hex();
-        let mut listed = self.referrers(subject)?;
-        if listed.is_empty() {
+        let mut listed = self.referrers(subject, &is_wanted)?;
+        if listed.count == 0 {
             let (entries, manifest) = self.fallback(&format!("sha256-{hex}"))?;
-            listed = entries;
+            listed.add(entries, &is_wanted);
             all.extend(manifest.filter(|it| may_sign(it, subject)));
         }
-        for entry in listed {
-            let kind = entry.artifact_type.as_deref();
-            let is_other = kind.is_some_and(|kind| !is_wanted(kind));
+        for digest in listed.wanted {
             if all.len() >= SIGNATURE_CANDIDATES_MAX {
                 break;
             }
-            if is_other || !seen.insert(entry.digest) {
+            if !seen.insert(digest) {
                 continue;
             }
-            if let Some(found) = self.candidate(&entry.digest)?.filter(|it| may_sign(it, subject)) {
+            if let Some(found) = self.candidate(&digest)?.filter(|it| may_sign(it, subject)) {
                 all.push(found);
             }
         }
@@ -166,11 +182,15 @@ impl Repository {
     }
 
     /// What the registry lists as being about `subject`; nothing if it keeps no such lists.
-    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, RegistryError> {
+    fn referrers(
+        &self,
+        subject: &Digest,
+        is_wanted: &impl Fn(&str) -> bool,
+    ) -> Result<Listed, RegistryError> {
         let what = format!("referrers of {subject}");
         let mut ask = Ask::get(format!("referrers/{subject}"), what);
         ask.accept = Some(media_type::INDEX);
-        let mut entries = Vec::new();
+        let mut listed = Listed::default();
         for _ in 0..PAGES_MAX {
             let look = |response: &Response| (content_type(response), link(response));
             let page = self.0.document_and(&ask, INDEX_LEN_MAX, None, look);
@@ -179,19 +199,19 @@ impl Repository {
                 // A registry without the API may say so in more ways than one.
                 Err(cause) if is_absent(&cause) || too_long(&cause) => {
                     debug!(%cause, "no referrers");
-                    return Ok(entries);
+                    return Ok(listed);
                 }
                 Err(cause) => return Err(cause),
             };
             // Some answer with a page for people.
-            let Ok(index) = Index::parse(&text) else { return Ok(entries) };
-            entries.extend(index.manifests);
+            let Ok(index) = Index::parse(&text) else { return Ok(listed) };
+            listed.add(index.manifests, is_wanted);
             match next {
-                Some(next) if entries.len() < DESCRIPTORS_MAX => ask.target = next,
+                Some(next) if listed.count < DESCRIPTORS_MAX => ask.target = next,
                 _ => break,
             }
         }
-        Ok(entries)
+        Ok(listed)
     }
 
     /// What a tag leads to that stands for a list: the entries of an index, or a manifest.
