@@ -194,6 +194,8 @@ impl Client {
         }
         self.reserve(promised.unwrap_or(0))?;
         let mut body = Vec::new();
+        // In one piece: what grows is copied, and lies in memory twice. It is no more than `limit`.
+        body.reserve_exact(promised.and_then(|len| usize::try_from(len).ok()).unwrap_or(0));
         let read = async {
             let mut pace = Pace::default();
             while let Some(piece) = self.piece(host, &mut response, &mut pace).await? {
