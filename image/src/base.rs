@@ -15,48 +15,13 @@ use gybe_core::recipe::{
     FrameRecord, PAGE_LEN_MAX, PAGES_MAX, PackId, Part, Record, Stored, TABLE_LEN_MAX, Table,
 };
 use gybe_core::version::Version;
-use gybe_oci::{Blob, Layout, Platform, Resolved, Source};
+use gybe_oci::{Resolved, Source};
 
 pub use error::BaseError;
 pub use pack::{BasePack, Group};
 
 /// The most bytes of a recipe that is read.
 const RECIPE_LEN_MAX: u64 = (TABLE_LEN_MAX + PAGES_MAX * PAGE_LEN_MAX) as u64;
-
-/// Where a release's blobs are read: in a layout, or wherever a source is.
-pub trait Blobs {
-    /// Opens a blob of `len` bytes.
-    ///
-    /// # Errors
-    /// It is not there, or of another length.
-    fn blob_of_len(&self, digest: &Digest, len: u64) -> Result<Blob, BaseError>;
-
-    /// All bytes of a blob of at most `limit` bytes, whose digest is right.
-    ///
-    /// # Errors
-    /// It cannot be read, is longer, or is another.
-    fn read_blob(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, BaseError>;
-}
-
-impl Blobs for Layout {
-    fn blob_of_len(&self, digest: &Digest, len: u64) -> Result<Blob, BaseError> {
-        Ok(Self::blob_of_len(self, digest, len)?)
-    }
-
-    fn read_blob(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, BaseError> {
-        Ok(Self::read_blob(self, digest, limit)?)
-    }
-}
-
-impl Blobs for Source {
-    fn blob_of_len(&self, digest: &Digest, len: u64) -> Result<Blob, BaseError> {
-        Ok(Self::blob_of_len(self, digest, len)?)
-    }
-
-    fn read_blob(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, BaseError> {
-        Ok(Self::read_blob(self, digest, limit)?)
-    }
-}
 
 /// An earlier release, opened to be built on.
 #[derive(Debug)]
@@ -81,23 +46,11 @@ pub struct Base {
 }
 
 impl Base {
-    /// Opens the release with `tag` in `layout`, or the only one, for `platform`.
+    /// Opens the release that was found in `source`.
     ///
     /// # Errors
-    /// [`BaseError`]: there is none, it is damaged, or it needs a newer gybe.
-    pub fn open(
-        layout: &Layout,
-        tag: Option<&str>,
-        platform: Option<&Platform>,
-    ) -> Result<Self, BaseError> {
-        Self::of(layout, &layout.resolve(tag, platform)?)
-    }
-
-    /// Opens the release that was found in `layout`.
-    ///
-    /// # Errors
-    /// As [`Base::open`].
-    pub fn of(source: &impl Blobs, resolved: &Resolved) -> Result<Self, BaseError> {
+    /// [`BaseError`]: it is damaged, or it needs a newer gybe.
+    pub fn of(source: &Source, resolved: &Resolved) -> Result<Self, BaseError> {
         let manifest = Manifest::parse(&resolved.manifest)
             .map_err(|cause| BaseError::Manifest { why: cause.to_string() })?;
         let config_len = manifest.config.len;
