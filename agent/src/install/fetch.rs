@@ -23,9 +23,6 @@ use super::{Chunks, InstallError, Job, Phase, Progress, Tally, WRITERS_MAX, make
 use crate::cores::Cores;
 use crate::device::partition::Partition;
 
-/// How many frames may wait to be decoded: at most 1 MiB each. Decoded ones wait for nothing.
-const QUEUE: usize = 1;
-
 /// Finds every pack of the release: one of another length is better known before the slot is
 /// cleared. A bundle may lack packs; that none of them is needed here was asked before.
 pub(super) fn packs(job: &Job<'_>) -> Result<Vec<Blob>, InstallError> {
@@ -38,6 +35,9 @@ pub(super) fn packs(job: &Job<'_>) -> Result<Vec<Blob>, InstallError> {
     });
     Ok(blobs.collect::<Result<_, _>>()?)
 }
+
+/// What is done with each frame.
+type Fetch<'f> = dyn FnMut(Wanted) -> Result<(), InstallError> + 'f;
 
 /// Fetches and writes everything in `missing`.
 pub(super) fn run(
@@ -53,19 +53,51 @@ pub(super) fn run(
         return Ok(());
     }
     let (config, reach) = (job.release.config(), job.source.reach());
+    let slot = Slot { install, tally, progress };
+    let reader = Reader { packs, open: None };
+    // Gives each frame to whoever fetches it.
+    let frames = |fetch: &mut Fetch<'_>| wanted::each(recipe, config, missing, reach, fetch);
+    match reach {
+        Reach::Any => side_by_side(frames, reader, slot),
+        Reach::Bridged { .. } | Reach::Whole => one_by_one(frames, reader, slot),
+    }
+}
+
+/// Reads, decodes and writes one frame after the other, in the memory of one. From a network that
+/// takes no longer: what comes meanwhile waits in the kernel.
+fn one_by_one(
+    frames: impl FnOnce(&mut Fetch<'_>) -> Result<(), InstallError>,
+    mut reader: Reader<'_>,
+    mut slot: Slot<'_, '_>,
+) -> Result<(), InstallError> {
+    let mut decoder = Decoder::new()?;
+    let (mut bytes, mut blocks) = (Vec::new(), Vec::new());
+    frames(&mut |frame| {
+        reader.read(&frame, &mut bytes)?;
+        decoder.decode(&frame, &bytes, &mut blocks)?;
+        slot.take(&frame, &check(&frame, &blocks, reader.packs)?)
+    })
+}
+
+/// The same with a thread that reads, one that decodes, and some that write. A disk and all cores are
+/// busy then.
+fn side_by_side(
+    frames: impl FnOnce(&mut Fetch<'_>) -> Result<(), InstallError> + Send,
+    mut reader: Reader<'_>,
+    slot: Slot<'_, '_>,
+) -> Result<(), InstallError> {
+    let packs = reader.packs;
     thread::scope(|scope| {
-        // A network fills the time that a decoder takes, a disk does not.
-        let queue = if reach == Reach::Any { QUEUE } else { 0 };
-        let (to_decoder, authenticated) = sync_channel(queue);
+        // No frame waits: each that does takes a MiB.
+        let (to_decoder, authenticated) = sync_channel(0);
         let (to_writer, decoded) = sync_channel(0);
         // Buffers go back to where they came from: the number of them stays what it is.
         let (spent_bytes, free_bytes) = channel();
         let (spent_blocks, free_blocks) = channel();
         let reader = scope.spawn(move || {
-            let mut reader = Reader { packs, open: None };
-            let ended = wanted::each(recipe, config, missing, reach, |frame| {
-                let buffer = free_bytes.try_recv().unwrap_or_default();
-                let bytes = reader.read(&frame, buffer)?;
+            let ended = frames(&mut |frame| {
+                let mut bytes = free_bytes.try_recv().unwrap_or_default();
+                reader.read(&frame, &mut bytes)?;
                 to_decoder.send((frame, bytes)).map_err(|_| InstallError::ThreadEnded)
             });
             // Whoever stopped listening has an error of its own to tell.
@@ -73,11 +105,9 @@ pub(super) fn run(
         });
         let decoder =
             scope.spawn(move || decode(&authenticated, &to_writer, &spent_bytes, &free_blocks));
-        let slot = Mutex::new(Slot { install, tally, progress });
+        let slot = Mutex::new(slot);
         let intake = Intake::new(decoded);
-        // One keeps up with a network, and takes a MiB less than two.
-        let writers_max = if reach == Reach::Any { WRITERS_MAX } else { 1 };
-        let writers = Cores::of_this_machine().at_most(writers_max);
+        let writers = Cores::of_this_machine().at_most(WRITERS_MAX);
         let written = writers.all(|| write(&intake, &spent_blocks, &slot, packs));
         let decoder = decoder.join().unwrap_or(Err(InstallError::ThreadEnded));
         let reader = reader.join().unwrap_or(Err(InstallError::ThreadEnded));
@@ -97,7 +127,7 @@ impl Reader<'_> {
     /// Reads the stored bytes of a frame into `buffer` and compares their digest, unless they are
     /// what is written: then the digests of its chunks say as much, and hashing it twice would say
     /// no more.
-    fn read(&mut self, wanted: &Wanted, mut buffer: Vec<u8>) -> Result<Vec<u8>, InstallError> {
+    fn read(&mut self, wanted: &Wanted, buffer: &mut Vec<u8>) -> Result<(), InstallError> {
         let record = &wanted.frame.record;
         let Some(pack) = self.packs.get(wanted.pack) else {
             let frame = wanted.frame.index;
@@ -124,10 +154,43 @@ impl Reader<'_> {
         };
         reader.skip_to(wanted.frame.offset).map_err(failed)?;
         buffer.resize(usize::try_from(record.stored_len).unwrap_or(0), 0);
-        reader.read_exact(&mut buffer).map_err(failed)?;
+        reader.read_exact(buffer).map_err(failed)?;
         let frame = wanted.frame.index.0;
-        let right = record.codec == Codec::Stored || Digest::of(&buffer) == record.digest;
-        right.then_some(buffer).ok_or(InstallError::Frame { pack: digest, frame })
+        let right = record.codec == Codec::Stored || Digest::of(buffer) == record.digest;
+        right.then_some(()).ok_or(InstallError::Frame { pack: digest, frame })
+    }
+}
+
+/// Makes of the stored bytes of a frame its blocks.
+struct Decoder(Decompressor<'static>);
+
+impl Decoder {
+    fn new() -> Result<Self, InstallError> {
+        Decompressor::new().map(Self).map_err(|cause| InstallError::Decoder { cause })
+    }
+
+    fn decode(
+        &mut self,
+        wanted: &Wanted,
+        bytes: &[u8],
+        blocks: &mut Vec<Block>,
+    ) -> Result<(), InstallError> {
+        make_room(blocks, wanted.frame.record.blocks);
+        let raw = blocks.as_flattened_mut();
+        let frame = wanted.frame.index.0;
+        match wanted.frame.record.codec {
+            Codec::Stored => raw.copy_from_slice(bytes),
+            Codec::Zstd => {
+                check_header(frame, bytes, raw.len())?;
+                let len = self.0.decompress_to_buffer(bytes, raw);
+                let len = len.map_err(|cause| InstallError::Decode { frame, cause })?;
+                let (found, expected) = (len as u64, raw.len() as u64);
+                if found != expected {
+                    return Err(InstallError::DecodedLength { frame, found, expected });
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -139,24 +202,10 @@ fn decode(
     spent: &Sender<Vec<u8>>,
     free: &Receiver<Vec<Block>>,
 ) -> Result<(), InstallError> {
-    let mut decompressor = Decompressor::new().map_err(|cause| InstallError::Decoder { cause })?;
+    let mut decoder = Decoder::new()?;
     for (wanted, bytes) in authenticated {
         let mut blocks = free.try_recv().unwrap_or_default();
-        make_room(&mut blocks, wanted.frame.record.blocks);
-        let raw = blocks.as_flattened_mut();
-        let frame = wanted.frame.index.0;
-        match wanted.frame.record.codec {
-            Codec::Stored => raw.copy_from_slice(&bytes),
-            Codec::Zstd => {
-                check_header(frame, &bytes, raw.len())?;
-                let len = decompressor.decompress_to_buffer(&bytes, raw);
-                let len = len.map_err(|cause| InstallError::Decode { frame, cause })?;
-                let (found, expected) = (len as u64, raw.len() as u64);
-                if found != expected {
-                    return Err(InstallError::DecodedLength { frame, found, expected });
-                }
-            }
-        }
+        decoder.decode(&wanted, &bytes, &mut blocks)?;
         // Nobody listens at the end: then the buffer is not needed any more.
         let _ = spent.send(bytes);
         if to_writer.send((wanted, blocks)).is_err() {
