@@ -1,11 +1,11 @@
-//! What is in no slot: fetched frame by frame. One thread reads and authenticates frames, one
-//! decodes them, others hash their chunks and write them. Nothing is decoded that was not
-//! authenticated, and nothing is decoded to more than the signed recipe says.
+//! What is in no slot: fetched frame by frame. Each is read and authenticated, decoded, and what of
+//! it is wanted is hashed and written. Nothing is decoded that was not authenticated, and nothing is
+//! decoded to more than the signed recipe says.
 
 use std::io::{self, Read as _};
 use std::ops::Range;
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::thread;
 
 use gybe_core::block::Block;
@@ -79,8 +79,8 @@ fn one_by_one(
     })
 }
 
-/// The same with a thread that reads, one that decodes, and some that write. A disk and all cores are
-/// busy then.
+/// The same with a thread that reads and decodes, and some that write: a disk and all cores are busy
+/// then.
 fn side_by_side(
     frames: impl FnOnce(&mut Fetch<'_>) -> Result<(), InstallError> + Send,
     mut reader: Reader<'_>,
@@ -89,30 +89,28 @@ fn side_by_side(
     let packs = reader.packs;
     thread::scope(|scope| {
         // No frame waits: each that does takes a MiB.
-        let (to_decoder, authenticated) = sync_channel(0);
         let (to_writer, decoded) = sync_channel(0);
         // Buffers go back to where they came from: the number of them stays what it is.
-        let (spent_bytes, free_bytes) = channel();
-        let (spent_blocks, free_blocks) = channel();
+        let (spent, free) = channel::<Vec<Block>>();
         let reader = scope.spawn(move || {
+            let mut decoder = Decoder::new()?;
+            let mut bytes = Vec::new();
             let ended = frames(&mut |frame| {
-                let mut bytes = free_bytes.try_recv().unwrap_or_default();
                 reader.read(&frame, &mut bytes)?;
-                to_decoder.send((frame, bytes)).map_err(|_| InstallError::ThreadEnded)
+                let mut blocks = free.try_recv().unwrap_or_default();
+                decoder.decode(&frame, &bytes, &mut blocks)?;
+                to_writer.send((frame, blocks)).map_err(|_| InstallError::ThreadEnded)
             });
             // Whoever stopped listening has an error of its own to tell.
             if let Err(InstallError::ThreadEnded) = ended { Ok(()) } else { ended }
         });
-        let decoder =
-            scope.spawn(move || decode(&authenticated, &to_writer, &spent_bytes, &free_blocks));
         let slot = Mutex::new(slot);
         let intake = Intake::new(decoded);
         let writers = Cores::of_this_machine().at_most(WRITERS_MAX);
-        let written = writers.all(|| write(&intake, &spent_blocks, &slot, packs));
-        let decoder = decoder.join().unwrap_or(Err(InstallError::ThreadEnded));
-        let reader = reader.join().unwrap_or(Err(InstallError::ThreadEnded));
+        let written = writers.all(|| write(&intake, &spent, &slot, packs));
+        let read = reader.join().unwrap_or(Err(InstallError::ThreadEnded));
         // The earliest cause in the line of threads comes first.
-        reader.and(decoder).and(written)
+        read.and(written)
     })
 }
 
@@ -194,27 +192,6 @@ impl Decoder {
     }
 }
 
-type Decoded = (Wanted, Vec<Block>);
-
-fn decode(
-    authenticated: &Receiver<(Wanted, Vec<u8>)>,
-    to_writer: &SyncSender<Decoded>,
-    spent: &Sender<Vec<u8>>,
-    free: &Receiver<Vec<Block>>,
-) -> Result<(), InstallError> {
-    let mut decoder = Decoder::new()?;
-    for (wanted, bytes) in authenticated {
-        let mut blocks = free.try_recv().unwrap_or_default();
-        decoder.decode(&wanted, &bytes, &mut blocks)?;
-        // Nobody listens at the end: then the buffer is not needed any more.
-        let _ = spent.send(bytes);
-        if to_writer.send((wanted, blocks)).is_err() {
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
 /// Refuses what would need more memory than any frame may, or decode to another length.
 fn check_header(frame: u32, stored: &[u8], len: usize) -> Result<(), InstallError> {
     let header = FrameHeader::parse(stored).ok_or(InstallError::FrameHeader { frame })?;
@@ -238,7 +215,7 @@ struct Slot<'s, 'm> {
 
 /// Hashes decoded frames, at the same time as others do, and writes them when they do not.
 fn write(
-    intake: &Intake<Decoded>,
+    intake: &Intake<(Wanted, Vec<Block>)>,
     spent: &Sender<Vec<Block>>,
     slot: &Mutex<Slot<'_, '_>>,
     packs: &[Blob],
