@@ -31,6 +31,8 @@ struct Done {
     name: &'static str,
     counts: Counts,
     took: Duration,
+    /// What the disk has left then, as `df` says it: a full one looks like a fault of ours.
+    disk_left: String,
     trouble: Option<String>,
 }
 
@@ -80,7 +82,9 @@ fn carry_out(step: &Step) -> Done {
             (Counts { passed: 0, failed: 1 }, Some(trouble))
         }
     };
-    Done { name: step.name, counts, took, trouble }
+    let left = run::answer(run::command("df").args(["--output=avail", "--human-readable", "."]));
+    let disk_left = left.as_deref().and_then(|text| text.lines().last()).unwrap_or("?").trim();
+    Done { name: step.name, counts, took, disk_left: disk_left.to_owned(), trouble }
 }
 
 fn report(done: &[Done]) -> ExitCode {
@@ -92,8 +96,8 @@ fn report(done: &[Done]) -> ExitCode {
         let word = if failed == 0 { "ok" } else { "FAILED" };
         let seconds = step.took.as_secs_f64();
         say::line(&format!(
-            "{:<12} {word:<6} {seconds:>7.1} s  {passed} passed, {failed} failed",
-            step.name
+            "{:<12} {word:<6} {seconds:>7.1} s  {passed} passed, {failed} failed; {} of disk left",
+            step.name, step.disk_left
         ));
         if let Some(trouble) = &step.trouble {
             say::line(&format!("             {trouble}"));

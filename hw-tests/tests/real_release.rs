@@ -85,6 +85,11 @@ fn output(command: &mut Command) -> Output {
     command.output().expect(&missing)
 }
 
+/// Removes what is not looked at after a test that passed: each device takes half a GB of disk.
+fn remove(device: &Device) {
+    fs::remove_dir_all(device.root()).unwrap();
+}
+
 /// What the command says on stdout; it must succeed.
 fn succeed(command: &mut Command) -> String {
     let output = output(command);
@@ -151,6 +156,7 @@ fn what_skopeo_or_oras_copies_still_installs() {
         succeed(tool("cmp").args(["--bytes", "20000000"]).args([a, b]))
     };
     assert_eq!([same("root"), same("boot")], ["", ""], "slot A and slot B");
+    remove(&device);
 }
 
 #[test]
@@ -185,6 +191,7 @@ fn an_install_that_is_killed_again_and_again_ends_where_one_that_is_not_does() {
     assert!(cost("skipped_bytes") * 2 > cost("total_bytes"), "what was right is kept: {last}");
     assert_eq!(last["armed"], true);
     succeed(release.gybe(&device).args(["verify", "--slots"]));
+    remove(&device);
 }
 
 /// What an install of any image may have in memory at once. The programs of tests are not made
@@ -212,6 +219,7 @@ fn install_in_a_small_memory(release: &Release, name: &str, source: &str) {
     assert!(child.wait().unwrap().success());
     assert!(total > 16 * MEMORY_MAX, "the image has only {total} bytes");
     assert!(peak > 0 && peak <= MEMORY_MAX, "{source}: {peak} bytes, limit {MEMORY_MAX}");
+    remove(&device);
 }
 
 #[test]
@@ -292,6 +300,9 @@ fn the_kernel_and_every_judge_see_in_the_slot_what_umoci_unpacks() {
         found
     });
     assert_eq!(xattrs[0], xattrs[1], "extended attributes");
+    drop(mounted);
+    fs::remove_dir_all(&bundle).unwrap();
+    remove(&device);
 }
 
 /// Moves the one file out of the tree that a slot has in its boot target; the folder keeps its time.

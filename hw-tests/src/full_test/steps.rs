@@ -1,6 +1,6 @@
 //! The steps of the full test, cheap ones first.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use serde_json::Value;
 
@@ -78,7 +78,10 @@ fn deny() -> Result<Counts, String> {
         let mut install = run::cargo();
         install.args(["install", "--quiet", "--locked", "--debug", "--force"]);
         install.args(["--version", CARGO_DENY, "cargo-deny", "--root"]).arg(tree::tools());
-        holds(install.env("CARGO_TARGET_DIR", tree::tools().join("build")))?;
+        let build = tree::tools().join("build");
+        holds(install.env("CARGO_TARGET_DIR", &build))?;
+        // It is larger than everything else there.
+        fs::remove_dir_all(&build).map_err(|cause| format!("{}: {cause}", build.display()))?;
     }
     let mut counts = Counts::default();
     for manifest in ["Cargo.toml", FIRMWARE] {
