@@ -310,8 +310,12 @@ fn answered(line: &str) -> Option<Answered> {
     Some(Answered { path, status, bytes })
 }
 
-/// An authority of its own, and the registry's certificate.
-fn certificates(folder: &Path) -> Result<(), String> {
+/// Makes an authority of its own (`ca.crt`) and the registry's certificate (`server.crt`, `server.key`)
+/// in a folder.
+///
+/// # Errors
+/// In words.
+pub fn certificates(folder: &Path) -> Result<(), String> {
     let make = |arguments: &[&str]| {
         let mut openssl = Command::new("openssl");
         openssl.args(["req", "-x509", "-nodes", "-newkey", "ec", "-days", "30"]);

@@ -7,12 +7,17 @@
 mod bench;
 
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use bench::{Bench, DONE, Device, Ended, Small, run, tool};
+use gybe_hw_tests::registry::certificates;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
 /// As for installs from a folder.
@@ -55,33 +60,53 @@ const ALL: [Spoils; 8] = [
     Spoils::Packs,
 ];
 
-/// Serves a layout without TLS, spoilt; gives the port.
-fn serve(layout: PathBuf, spoils: Spoils) -> u16 {
+/// Speaks TLS with certificates that are made in `folder`.
+fn tls(folder: &Path) -> Arc<ServerConfig> {
+    fs::create_dir(folder).unwrap();
+    certificates(folder).unwrap();
+    let certificate = CertificateDer::from_pem_file(folder.join("server.crt")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    Arc::new(builder.with_single_cert(vec![certificate], key).unwrap())
+}
+
+/// Serves a layout over TLS, spoilt; gives the port.
+fn serve(tls: &Arc<ServerConfig>, layout: &Path, spoils: Spoils) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
+    let (tls, layout) = (Arc::clone(tls), layout.to_owned());
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let (stream, layout) = (stream.unwrap(), layout.clone());
+            let session = ServerConnection::new(Arc::clone(&tls)).unwrap();
+            let stream = StreamOwned::new(session, stream.unwrap());
+            let layout = layout.clone();
             // Whoever hangs up in the middle has had enough, and that is well.
-            thread::spawn(move || answer_all(&stream, &layout, spoils, port));
+            thread::spawn(move || answer_all(stream, &layout, spoils, port));
         }
     });
     port
 }
 
-fn answer_all(mut stream: &TcpStream, layout: &Path, spoils: Spoils, port: u16) -> io::Result<()> {
-    let mut lines = BufReader::new(stream.try_clone()?);
+fn answer_all(
+    stream: StreamOwned<ServerConnection, TcpStream>,
+    layout: &Path,
+    spoils: Spoils,
+    port: u16,
+) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
     loop {
         let mut first = Vec::new();
-        lines.read_until(b'\n', &mut first)?;
+        stream.read_until(b'\n', &mut first)?;
         let first = String::from_utf8_lossy(&first).into_owned();
         if !first.ends_with("HTTP/1.1\r\n") {
-            return stream.shutdown(std::net::Shutdown::Both);
+            return Ok(());
         }
         let mut range = None;
         loop {
             let mut line = String::new();
-            lines.read_line(&mut line)?;
+            stream.read_line(&mut line)?;
             let line = line.trim_end();
             if let Some(wanted) = line.to_ascii_lowercase().strip_prefix("range: bytes=") {
                 let (from, to) = wanted.split_once('-').unwrap();
@@ -92,12 +117,13 @@ fn answer_all(mut stream: &TcpStream, layout: &Path, spoils: Spoils, port: u16) 
             }
         }
         let path = first.split(' ').nth(1).unwrap();
-        answer(&mut stream, path, range, layout, (spoils, port))?;
+        answer(stream.get_mut(), path, range, layout, (spoils, port))?;
+        stream.get_mut().flush()?;
     }
 }
 
 fn answer(
-    stream: &mut &TcpStream,
+    stream: &mut dyn Write,
     path: &str,
     range: Option<(usize, usize)>,
     layout: &Path,
@@ -105,7 +131,7 @@ fn answer(
 ) -> io::Result<()> {
     let rest = path.strip_prefix("/v2/a/b/").unwrap_or("token");
     let (kind, name) = rest.split_once('/').unwrap_or((rest, ""));
-    let endless = |stream: &mut &TcpStream, head: &str| {
+    let endless = |stream: &mut dyn Write, head: &str| {
         stream.write_all(
             format!("HTTP/1.1 {head}\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes(),
         )?;
@@ -127,7 +153,7 @@ fn answer(
             });
         }
         (Spoils::Tokens, _) => {
-            let realm = format!("Bearer realm=\"http://127.0.0.1:{port}/token\"");
+            let realm = format!("Bearer realm=\"https://127.0.0.1:{port}/token\"");
             let head = format!("HTTP/1.1 401 Who\r\nWWW-Authenticate: {realm}\r\n");
             return stream.write_all(format!("{head}Content-Length: 0\r\n\r\n").as_bytes());
         }
@@ -165,7 +191,7 @@ fn answer(
     if let (Spoils::Store(port), "blobs") = (spoils, kind) {
         let words = "elsewhere";
         let head =
-            format!("Location: http://127.0.0.1:{port}{path}\r\nContent-Length: {}", words.len());
+            format!("Location: https://127.0.0.1:{port}{path}\r\nContent-Length: {}", words.len());
         return stream.write_all(format!("HTTP/1.1 307 There\r\n{head}\r\n\r\n{words}").as_bytes());
     }
     let range = range.filter(|_| spoils != Spoils::Whole);
@@ -179,13 +205,15 @@ fn answer(
     stream.write_all(&blob[from..to])
 }
 
-/// Lets a device reach a registry without TLS.
-fn admit(device: &Device<'_>, port: u16) {
+/// Lets a device believe the registries at `ports`, whose certificates are in `folder`.
+fn admit(device: &Device<'_>, folder: &Path, ports: &[u16]) {
     // Hardly any waiting: what is tried again is as bad.
     let config = bench::config() + "[registry]\ntries = 2\nstall_s = 20\noverall_s = 60\n";
     device.write("usr/lib/gybe/config.toml", &config);
-    let insecure = format!("[[registry]]\nlocation = \"127.0.0.1:{port}\"\ninsecure = true\n");
-    device.write("etc/containers/registries.conf", &insecure);
+    let authority = fs::read_to_string(folder.join("ca.crt")).unwrap();
+    for port in ports {
+        device.write(&format!("etc/containers/certs.d/127.0.0.1:{port}/ca.crt"), &authority);
+    }
 }
 
 /// Installs and gives the most memory that this took.
@@ -208,10 +236,12 @@ fn hostile_registries_end_in_order_and_in_bounded_memory() {
         bench.seal(&small.make(&bench, &format!("image-{name}")), name, number);
     }
     let device = Device::with(&bench, "device", &bench.source("one"));
+    let certified = bench.path("certified");
+    let tls = tls(&certified);
     for spoils in ALL {
-        let port = serve(bench.path("two"), spoils);
+        let port = serve(&tls, &bench.path("two"), spoils);
         let tried = device.copy("tried");
-        admit(&tried, port);
+        admit(&tried, &certified, &[port]);
         let before = tried.snapshot();
         let (ended, memory) = measured(&tried, &format!("docker://127.0.0.1:{port}/a/b:release"));
         println!(
@@ -247,11 +277,13 @@ fn a_plan_knows_registries_that_give_no_parts_and_those_that_lead_to_a_store() {
         bench.seal(&image, name, number);
     }
     let device = Device::with(&bench, "device", &bench.source("one"));
-    let store = serve(bench.path("two"), Spoils::Nothing);
+    let certified = bench.path("certified");
+    let tls = tls(&certified);
+    let store = serve(&tls, &bench.path("two"), Spoils::Nothing);
     let costs = [Spoils::Nothing, Spoils::Whole, Spoils::Store(store)].map(|spoils| {
-        let port = serve(bench.path("two"), spoils);
+        let port = serve(&tls, &bench.path("two"), spoils);
         let tried = device.copy("tried");
-        admit(&tried, port);
+        admit(&tried, &certified, &[port, store]);
         let source = format!("docker://127.0.0.1:{port}/a/b:release");
         let [plan, done] = ["plan", "install"].map(|verb| {
             let mut gybe = tried.command(&[verb, &source, "--json"]);
