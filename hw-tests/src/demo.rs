@@ -112,6 +112,9 @@ impl Demo {
 
     fn first_install(&self) -> Result<(), Trouble> {
         say::heading("1. seal and sign the first version: Debian 12 with kernel and systemd");
+        say::line(
+            "Nothing boots these images here (`cargo hw` does that with others), so they lack the agent.",
+        );
         self.seal("v1", "1")?;
         self.sign(&self.release("v1"), &self.samples.key())?;
         say::heading("2. provision an empty device: slot A");

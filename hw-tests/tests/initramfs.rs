@@ -118,6 +118,9 @@ fn linux_unpacks_what_the_boot_target_holds_as_it_does_what_the_image_holds() {
     let report = bench.seal(&source, "release", 1);
     assert_eq!(report["bootFiles"]["initramfs"], "unpacked from zstd and xz and lz4");
     assert_eq!(report["bootFiles"]["kernel"], "as in the image");
+    let warnings = report["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{report}");
+    assert!(warnings[0].as_str().unwrap().starts_with("the initramfs has no program gybe"));
 
     let device = installed(&bench, "device", &bench.source("release"));
     let [kernel, after] = ["vmlinuz", "initrd.img"].map(|name| {
@@ -136,6 +139,7 @@ fn linux_unpacks_what_the_boot_target_holds_as_it_does_what_the_image_holds() {
     let mut kept = bench.seal_command(&source, "kept", 1);
     let kept: Value = serde_json::from_str(&succeed(kept.arg("--keep-boot-files"))).unwrap();
     assert_eq!(kept["bootFiles"]["initramfs"], "as in the image");
+    assert_eq!(kept["warnings"].as_array().map(Vec::len), Some(0), "nobody looked into it: {kept}");
     let mut twice = bench.seal_command(&source, "twice", 1);
     let twice: Value = serde_json::from_str(&succeed(twice.arg("--initramfs-in-root"))).unwrap();
     assert_eq!(kept["rootHash"], twice["rootHash"], "the root is the same bytes");

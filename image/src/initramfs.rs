@@ -37,6 +37,9 @@ const EARLY: &[u8] = b"kernel/";
 /// (Linux, `Documentation/admin-guide/bootconfig.rst`).
 const BOOT_CONFIGURATION: &[u8; 12] = b"#BOOTCONFIG\n";
 
+/// The program in an initramfs that opens the root, wherever it lies.
+const AGENT: &[u8] = b"gybe";
+
 /// What became of an initramfs.
 #[derive(Debug)]
 pub enum Outcome {
@@ -57,6 +60,8 @@ pub struct Unpacked {
     pub formats: Vec<Format>,
     /// Digests of the files whose bodies begin at a block.
     pub files: HashSet<Digest>,
+    /// Whether a file in it is called `gybe`.
+    pub has_agent: bool,
 }
 
 /// Unpacks the initramfs `content` into a temporary file of at most `limit` bytes.
@@ -70,7 +75,7 @@ pub fn unpack(
     limit: u64,
 ) -> Result<Outcome, UnpackError> {
     let out = SpoolWriter::new(limit)?;
-    let unpacking = Unpacking { out, formats: Vec::new(), files: HashSet::new() };
+    let unpacking = Unpacking { out, formats: Vec::new(), files: HashSet::new(), has_agent: false };
     match unpacking.run(contents, content) {
         Ok(unpacked) => Ok(Outcome::Unpacked(unpacked)),
         Err(Stop::Leave(reason)) => Ok(Outcome::Left(reason)),
@@ -105,6 +110,7 @@ struct Unpacking {
     out: SpoolWriter,
     formats: Vec<Format>,
     files: HashSet<Digest>,
+    has_agent: bool,
 }
 
 impl Unpacking {
@@ -123,9 +129,9 @@ impl Unpacking {
                 None => return Err(Stop::Leave(Reason::unknown(magic, at))),
             }
         }
-        let Self { out, formats, files } = self;
+        let Self { out, formats, files, has_agent } = self;
         let (spooled, digest) = out.finish()?;
-        Ok(Unpacked { spooled, digest, formats, files })
+        Ok(Unpacked { spooled, digest, formats, files, has_agent })
     }
 
     /// Unpacks the stream that begins here.
@@ -181,6 +187,7 @@ impl Unpacking {
         if name.last() != Some(&0) {
             return Err(Stop::Leave(Reason::Name { at }));
         }
+        self.has_agent |= header.is_file && last_component(&name) == AGENT;
         let name_padding = padding(input.at(), ALIGNMENT);
         skip(input, name_padding, at)?;
         self.out.zeros(padding(self.out.len(), ALIGNMENT))?;
@@ -258,6 +265,12 @@ impl Unpacking {
         }
         Ok(())
     }
+}
+
+/// What a file is called in its folder. A name ends at its first NUL, and more may follow.
+fn last_component(name: &[u8]) -> &[u8] {
+    let name = name.split(|byte| *byte == 0).next().unwrap_or(name);
+    name.rsplit(|byte| *byte == b'/').next().unwrap_or(name)
 }
 
 /// Reads exactly as much as `buffer` holds, for the entry that begins at `at`.

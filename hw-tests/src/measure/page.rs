@@ -191,7 +191,9 @@ fn registry_part(page: &mut String, registries: &Registries) {
 
 fn hostile_part(page: &mut String, hostile: &Hostile) {
     page.push_str("\n## What do registries cost that are made to use up memory?\n\n");
-    page.push_str("An install of a small release over TLS; what each does is said in the test.\n\n");
+    page.push_str(
+        "An install of a small release over TLS; what each does is said in the test.\n\n",
+    );
     page.push_str("| what never ends, or is too long | peak |\n|---|---|\n");
     for (name, kib) in &hostile.0 {
         let _ = writeln!(page, "| `{name}` | {} KiB |", bytes(*kib));

@@ -154,6 +154,18 @@ fn an_unpacked_initramfs_unpacks_to_itself() {
 }
 
 #[test]
+fn the_agent_is_found_wherever_it_lies_and_nothing_else_is_taken_for_it() {
+    let has_agent = |mode, name| unpacked(&entry(mode, name, b"x")).1.has_agent;
+    for name in ["usr/bin/gybe", "./bin/gybe", "/sbin/gybe", "gybe", "usr/bin/gybe\0\0\0"] {
+        assert!(has_agent(0o100_755, name), "{name:?}");
+    }
+    for name in ["usr/bin/gybe-publish", "usr/lib/gybe/config.toml", "notgybe", "x\0gybe"] {
+        assert!(!has_agent(0o100_755, name), "{name:?}");
+    }
+    assert!(!has_agent(0o040_755, "usr/lib/gybe"), "a folder");
+}
+
+#[test]
 fn what_is_no_initramfs_that_we_know_is_left_and_says_why() {
     let archive = [file("a", 10), trailer()].concat();
     let with = |more: &[u8]| [archive.as_slice(), more].concat();

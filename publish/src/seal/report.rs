@@ -69,6 +69,7 @@ struct Report<'a> {
     repacked_bytes: u64,
     repacked_because: Vec<String>,
     signatures: &'a [Signed],
+    warnings: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -96,6 +97,7 @@ impl Sealed {
         signed: &[Signed],
         json: bool,
     ) -> Result<(), SealError> {
+        warnings(facts).iter().for_each(|warning| output::talk(format_args!("warning: {warning}")));
         if json {
             return Ok(output::json(&self.document(facts, base, signed))?);
         }
@@ -136,6 +138,7 @@ impl Sealed {
             repacked_bytes: bytes(self.shares.repacked_blocks),
             repacked_because: self.repacked.iter().map(ToString::to_string).collect(),
             signatures: signed,
+            warnings: warnings(facts),
         }
     }
 
@@ -166,6 +169,14 @@ impl Sealed {
         }
         output::data(format_args!("signatures {}", signed.len()));
     }
+}
+
+/// What is not wrong with a release, but hardly meant.
+fn warnings(facts: &Facts<'_>) -> Vec<&'static str> {
+    let lacks_agent = facts.boot_files.is_some_and(|BootFiles { files, .. }| files.lack_agent());
+    let warning = "the initramfs has no program gybe, which opens the root and mounts /etc and /var; \
+         docs/integrate.md, section 1, puts it there";
+    lacks_agent.then_some(warning).into_iter().collect()
 }
 
 const fn bytes(blocks: u64) -> u64 {
