@@ -94,7 +94,7 @@ fn remove(device: &Device) {
 fn succeed(command: &mut Command) -> String {
     let output = output(command);
     let talk = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{talk}", output.status);
+    assert!(output.status.success(), "{}: {}\n{command:?}", output.status, talk.trim_end());
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
