@@ -28,6 +28,11 @@ pub fn talk(text: impl Display) {
     eprintln!("{text}");
 }
 
+/// Says what is not wrong, but hardly meant.
+pub fn warning(text: impl Display) {
+    talk(format_args!("warning: {text}"));
+}
+
 /// Says what went wrong.
 pub fn error(failure: &dyn Error) {
     let (red, plain) = if colour() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };

@@ -23,8 +23,8 @@ pub struct Files {
     pub initramfs: BootFile,
     /// Digests of the files in the initramfs whose bodies begin at a block.
     inside: HashSet<Digest>,
-    /// Whether the initramfs has the agent, if it was looked into.
-    has_agent: Option<bool>,
+    /// Whether the initramfs was looked into and has no agent: then nothing in it makes the mounts.
+    pub lacks_agent: bool,
 }
 
 /// A file of the boot target.
@@ -71,7 +71,7 @@ impl Files {
             kernel: BootFile::kept(&bootable.kernel),
             initramfs: BootFile::kept(&bootable.initramfs),
             inside: HashSet::new(),
-            has_agent: None,
+            lacks_agent: false,
         }
     }
 
@@ -104,7 +104,7 @@ impl Files {
                 let source = Source::Spooled(unpacked.spooled);
                 files.initramfs = BootFile { source, digest: unpacked.digest, form };
                 files.inside = unpacked.files;
-                files.has_agent = Some(unpacked.has_agent);
+                files.lacks_agent = !unpacked.has_agent;
             }
         }
         Ok(files)
@@ -114,12 +114,6 @@ impl Files {
     #[must_use]
     pub const fn is_initramfs_unpacked(&self) -> bool {
         matches!(self.initramfs.form, Form::Unpacked(_))
-    }
-
-    /// Whether the initramfs was looked into and has no agent: then nothing in it makes the mounts.
-    #[must_use]
-    pub fn lack_agent(&self) -> bool {
-        self.has_agent == Some(false)
     }
 
     /// Lets the root target be cut where the files in the initramfs are, so that both have the same

@@ -66,7 +66,7 @@ impl<'a> Made<'a> {
 
     /// Tells about it, as JSON or as text.
     pub(super) fn report(&self, json: bool) -> Result<(), DiskError> {
-        self.warnings.iter().for_each(|warning| output::talk(format_args!("warning: {warning}")));
+        self.warnings.iter().for_each(output::warning);
         if json {
             return output::json(self).map_err(DiskError::Json);
         }

@@ -97,7 +97,7 @@ impl Sealed {
         signed: &[Signed],
         json: bool,
     ) -> Result<(), SealError> {
-        warnings(facts).iter().for_each(|warning| output::talk(format_args!("warning: {warning}")));
+        warnings(facts).iter().for_each(output::warning);
         if json {
             return Ok(output::json(&self.document(facts, base, signed))?);
         }
@@ -173,7 +173,7 @@ impl Sealed {
 
 /// What is not wrong with a release, but hardly meant.
 fn warnings(facts: &Facts<'_>) -> Vec<&'static str> {
-    let lacks_agent = facts.boot_files.is_some_and(|BootFiles { files, .. }| files.lack_agent());
+    let lacks_agent = facts.boot_files.is_some_and(|BootFiles { files, .. }| files.lacks_agent);
     let warning = "the initramfs has no program gybe, which opens the root and mounts /etc and /var; \
          docs/integrate.md, section 1, puts it there";
     lacks_agent.then_some(warning).into_iter().collect()
