@@ -49,8 +49,8 @@ pub use plan::plan;
 use recipe::{Recipe, RecipePart};
 pub use tally::{Phase, Progress, Tally};
 
-/// The most threads that hash and write what was found or fetched, each with up to 1 MiB of it. More
-/// would be a little quicker, and take more memory the more cores there are.
+/// The most threads that hash and write what was found or fetched, each with up to 1 MiB of it,
+/// however many cores there are: an install takes no more memory where there are more.
 const WRITERS_MAX: usize = 2;
 
 /// How much is in memory when a slot is read back, 1 MiB: half of it is hashed while the other half

@@ -80,7 +80,7 @@ fn deny() -> Result<Counts, String> {
         install.args(["--version", CARGO_DENY, "cargo-deny", "--root"]).arg(tree::tools());
         let build = tree::tools().join("build");
         holds(install.env("CARGO_TARGET_DIR", &build))?;
-        // It is larger than everything else there.
+        // Nobody needs it any more.
         fs::remove_dir_all(&build).map_err(|cause| format!("{}: {cause}", build.display()))?;
     }
     let mut counts = Counts::default();
