@@ -104,22 +104,30 @@ fn a_key_that_does_not_open_signs_nothing_and_says_why() {
 
 /// Runs a command on a terminal of its own: waits for the question, looks whether the terminal
 /// shows what is typed, types, and prints how the command ended, that, and what was on the screen.
+///
+/// We hold the command's end of the terminal too. Else the last words of a command could be lost:
+/// Linux says that the other end is closed before it says what was written just before.
 const TERMINAL: &str = r#"
-import os, pty, sys, termios
+import os, pty, select, sys, termios
 typed, command = sys.argv[1].encode().decode("unicode_escape").encode("latin-1"), sys.argv[2:]
-pid, terminal = pty.fork()
+terminal, other = pty.openpty()
+pid = os.fork()
 if pid == 0:
+    os.close(terminal)
+    os.login_tty(other)
     os.environ.pop("COSIGN_PASSWORD", None)
     os.execvp(command[0], command)
+ended = os.pidfd_open(pid)
+os.set_blocking(terminal, False)
 screen = b""
 def more():
+    "Waits until there is more on the screen, or the command has ended: then there is all of it."
     global screen
+    gone = ended in select.select([terminal, ended], [], [])[0]
     try:
-        part = os.read(terminal, 1024)
-    except OSError:
-        part = b""
-    screen += part
-    return part
+        while True: screen += os.read(terminal, 1024)
+    except BlockingIOError:
+        return not gone
 while b"Password of " not in screen or not screen.endswith(b": "):
     if not more(): sys.exit("not asked: %r" % screen)
 # The question comes first and the terminal is silenced next: typing waits for that.
