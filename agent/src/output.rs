@@ -1,7 +1,5 @@
 //! The only place that prints: data to stdout, talk to stderr.
 
-#![expect(clippy::print_stderr, reason = "this module is where printing is")]
-
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
 
@@ -25,29 +23,35 @@ pub fn json(report: &impl Serialize) {
 
 /// Says something to whoever watches.
 pub fn talk(text: impl Display) {
-    eprintln!("{text}");
+    say(format!("{text}\n"));
+}
+
+/// One write, so that it stays one line where others write too. A closed pipe or a full disk behind
+/// stderr ends nothing that we do.
+fn say(text: String) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// Says what went wrong, and what to do about it.
 pub fn error(message: impl Display, hint: Option<&str>) {
     let (red, plain) = if colour() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-    eprintln!("{red}error:{plain} {message}");
+    talk(format_args!("{red}error:{plain} {message}"));
     if let Some(hint) = hint {
-        eprintln!("hint: {hint}");
+        talk(format_args!("hint: {hint}"));
     }
 }
 
 /// Draws `line` over the one that was drawn before, on a terminal; elsewhere does nothing.
 pub fn redraw(line: impl Display) {
     if stderr_is_terminal() {
-        eprint!("\r\x1b[2K{line}");
+        say(format!("\r\x1b[2K{line}"));
     }
 }
 
 /// Ends what [`redraw`] drew.
 pub fn end_redraw() {
     if stderr_is_terminal() {
-        eprintln!();
+        say("\n".to_owned());
     }
 }
 
@@ -62,6 +66,8 @@ pub fn start_log() {
     let level = std::env::var("GYBE_LOG").ok().and_then(|level| level.parse().ok());
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        // It would complain about stderr on stderr, and panic.
+        .log_internal_errors(false)
         .with_max_level(level.unwrap_or(LevelFilter::INFO))
         .with_ansi(colour())
         .with_target(false)

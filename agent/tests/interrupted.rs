@@ -104,3 +104,23 @@ fn a_state_that_cannot_be_kept_does_not_stop_an_update() {
     // What was asked to be remembered is not said to be.
     device.gybe(&["switch", &one.source()]).ended(1, "would be forgotten");
 }
+
+/// The log is kept on a disk that is full, or whoever read along has gone.
+#[test]
+fn an_update_does_not_end_because_nobody_can_hear_of_it() {
+    let one = Recipe::new("1.0.0", 1).seal();
+    let two = Recipe::new("2.0.0", 2).changed(1).seal();
+    let device = Device::with(&one);
+    let deaf = |arguments: &[&str]| {
+        let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = device.command(arguments);
+        command.env("GYBE_LOG", "debug").stdout(full()).stderr(full());
+        command.status().unwrap().code()
+    };
+    assert_eq!(deaf(&["install", "oci:/nowhere:at-all"]), Some(1));
+    assert_eq!(deaf(&["install", &two.source(), "--progress=json"]), Some(0));
+    assert_eq!(device.status()["b"]["state"], "trial");
+    device.boots("b", &two, true);
+    assert_eq!(deaf(&["commit"]), Some(0));
+    assert_eq!(device.status()["b"]["state"], "good");
+}

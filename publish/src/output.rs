@@ -1,7 +1,5 @@
 //! The only place that prints: data to stdout, talk to stderr.
 
-#![expect(clippy::print_stderr, reason = "this module is where printing is")]
-
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
@@ -25,7 +23,13 @@ pub fn json(report: &impl Serialize) -> Result<(), serde_json::Error> {
 
 /// Says something to whoever watches.
 pub fn talk(text: impl Display) {
-    eprintln!("{text}");
+    say(format!("{text}\n"));
+}
+
+/// One write, so that it stays one line where others write too. A closed pipe or a full disk behind
+/// stderr ends nothing that we do.
+fn say(text: String) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// Says what is not wrong, but hardly meant.
@@ -36,7 +40,7 @@ pub fn warning(text: impl Display) {
 /// Says what went wrong.
 pub fn error(failure: &dyn Error) {
     let (red, plain) = if colour() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-    eprintln!("{red}error:{plain} {failure}");
+    talk(format_args!("{red}error:{plain} {failure}"));
 }
 
 /// <https://no-color.org>: set to anything but nothing, it means no.
