@@ -1,8 +1,8 @@
 //! `cargo full-test`: installs what it needs, then runs everything that must hold.
 
-mod counts;
 mod packages;
 mod steps;
+mod tally;
 
 use std::{
     process::ExitCode,
@@ -10,8 +10,8 @@ use std::{
 };
 
 use crate::{run, say};
-pub(crate) use counts::Counts;
 pub(crate) use packages::{Purpose, install};
+pub(crate) use tally::Tally;
 
 const USAGE: &str = "usage: cargo full-test [--list] [--step NAME]...
 
@@ -24,16 +24,15 @@ when we may (root, or sudo without a password); else the line to run is printed.
 /// One check: what it is called and what it does.
 pub(crate) struct Step {
     name: &'static str,
-    run: fn() -> Result<Counts, String>,
+    run: fn() -> Result<Tally, String>,
 }
 
 struct Done {
     name: &'static str,
-    counts: Counts,
+    tally: Tally,
     took: Duration,
     /// What the disk has left then, as `df` says it: a full one looks like a fault of ours.
     disk_left: String,
-    trouble: Option<String>,
 }
 
 /// Runs the steps that the arguments name, prints the table and the sum.
@@ -75,35 +74,35 @@ fn carry_out(step: &Step) -> Done {
     let start = Instant::now();
     let result = (step.run)();
     let took = start.elapsed();
-    let (counts, trouble) = match result {
-        Ok(counts) => (counts, None),
-        Err(trouble) => {
-            say::trouble(&format!("{}: {trouble}", step.name));
-            (Counts { passed: 0, failed: 1 }, Some(trouble))
-        }
-    };
+    let tally = result.unwrap_or_else(|trouble| {
+        say::trouble(&format!("{}: {trouble}", step.name));
+        Tally::failure(trouble)
+    });
     let left = run::answer(run::command("df").args(["--output=avail", "--human-readable", "."]));
     let disk_left = left.as_deref().and_then(|text| text.lines().last()).unwrap_or("?").trim();
-    Done { name: step.name, counts, took, disk_left: disk_left.to_owned(), trouble }
+    Done { name: step.name, tally, took, disk_left: disk_left.to_owned() }
 }
 
+/// The table, then what failed, since nobody should have to look for that in the thousands of lines
+/// before it; the sum last.
 fn report(done: &[Done]) -> ExitCode {
     say::heading("summary");
-    let mut sum = Counts::default();
+    let mut sum = Tally::default();
     let mut took = Duration::ZERO;
     for step in done {
-        let Counts { passed, failed } = step.counts;
+        let Tally { passed, failed, .. } = step.tally;
         let word = if failed == 0 { "ok" } else { "FAILED" };
         let seconds = step.took.as_secs_f64();
         say::line(&format!(
             "{:<12} {word:<6} {seconds:>7.1} s  {passed} passed, {failed} failed; {} of disk left",
             step.name, step.disk_left
         ));
-        if let Some(trouble) = &step.trouble {
-            say::line(&format!("             {trouble}"));
-        }
-        sum += step.counts;
+        sum += step.tally.clone();
         took += step.took;
+    }
+    for step in done.iter().filter(|step| step.tally.failed > 0) {
+        say::line(&format!("{} failed:", step.name));
+        step.tally.failures.iter().for_each(|line| say::line(&format!("    {line}")));
     }
     if !run::is_root() {
         say::line("not root: checks that mount or attach loop devices said so and passed over");

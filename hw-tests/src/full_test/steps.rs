@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use serde_json::Value;
 
-use super::{Counts, Step};
+use super::{Step, Tally};
 use crate::{guest::Architecture, run, sample, tree};
 
 /// The crate that reads licences, bans and sources, and the version we trust to do it.
@@ -32,21 +32,21 @@ pub(crate) const ALL: &[Step] = &[
     Step { name: "hw", run: hw },
 ];
 
-fn holds(command: &mut Command) -> Result<Counts, String> {
+fn holds(command: &mut Command) -> Result<Tally, String> {
     match run::to_end(command) {
-        Ok(status) if status.success() => Ok(Counts::ONE),
+        Ok(status) if status.success() => Ok(Tally::ONE),
         Ok(status) => Err(format!("{}: {status}", run::shown(command))),
         Err(cause) => Err(format!("cannot run {}: {cause}", run::shown(command))),
     }
 }
 
-fn fmt() -> Result<Counts, String> {
-    let mut counts = holds(run::cargo().args(["fmt", "--all", "--check"]))?;
-    counts += holds(run::cargo().args(["fmt", "--check", "--manifest-path", FIRMWARE]))?;
-    Ok(counts)
+fn fmt() -> Result<Tally, String> {
+    let mut tally = holds(run::cargo().args(["fmt", "--all", "--check"]))?;
+    tally += holds(run::cargo().args(["fmt", "--check", "--manifest-path", FIRMWARE]))?;
+    Ok(tally)
 }
 
-fn clippy() -> Result<Counts, String> {
+fn clippy() -> Result<Tally, String> {
     let mut clippy = run::cargo();
     clippy.args(["clippy", "--locked", "--workspace", "--all-targets", "--all-features"]);
     holds(clippy.args(["--", "-D", "warnings"]))
@@ -54,7 +54,7 @@ fn clippy() -> Result<Counts, String> {
 
 /// Links in the documentation lead somewhere. What programs print as help is not Markdown, so those
 /// two stay out.
-fn docs() -> Result<Counts, String> {
+fn docs() -> Result<Tally, String> {
     let mut doc = run::cargo();
     doc.args(["doc", "--locked", "--no-deps", "--all-features", "--workspace"]);
     doc.args(["--exclude", "gybe-agent", "--exclude", "gybe-publish"]);
@@ -62,7 +62,7 @@ fn docs() -> Result<Counts, String> {
 }
 
 /// Tools that are newer than the host's, each in its own folder; the host stays as it is.
-fn tools() -> Result<Counts, String> {
+fn tools() -> Result<Tally, String> {
     let tools = tree::tools();
     let script = tree::root().join("hw-tests/tools");
     for name in ["newer-tools.sh", "machines.sh", "redundant-u-boot.sh"] {
@@ -71,7 +71,7 @@ fn tools() -> Result<Counts, String> {
     holds(run::command("bash").arg(script.join("debian-rust.sh")).arg(tools.join("debian-rust")))
 }
 
-fn deny() -> Result<Counts, String> {
+fn deny() -> Result<Tally, String> {
     let program = tree::tools().join("bin/cargo-deny");
     let version = run::answer(run::command(&program.to_string_lossy()).arg("--version"));
     if version.as_deref() != Some(&format!("cargo-deny {CARGO_DENY}")) {
@@ -83,23 +83,23 @@ fn deny() -> Result<Counts, String> {
         // Nobody needs it any more.
         fs::remove_dir_all(&build).map_err(|cause| format!("{}: {cause}", build.display()))?;
     }
-    let mut counts = Counts::default();
+    let mut tally = Tally::default();
     for manifest in ["Cargo.toml", FIRMWARE] {
         let mut check = run::command(&program.to_string_lossy());
         check.args(["--locked", "--config", "deny.toml", "--manifest-path", manifest]);
-        counts += holds(check.args(["check", "licenses", "bans", "sources"]))?;
+        tally += holds(check.args(["check", "licenses", "bans", "sources"]))?;
     }
-    Ok(counts)
+    Ok(tally)
 }
 
 /// Each feature of each package alone, and none of them.
-fn features() -> Result<Counts, String> {
+fn features() -> Result<Tally, String> {
     let mut metadata = run::cargo();
     metadata.args(["metadata", "--locked", "--no-deps", "--format-version", "1"]);
     let text = run::answer(&mut metadata).ok_or("cargo metadata gives nothing")?;
     let metadata: Value =
         serde_json::from_str(&text).map_err(|cause| format!("cargo metadata: {cause}"))?;
-    let mut counts = Counts::default();
+    let mut tally = Tally::default();
     for package in metadata.get("packages").and_then(Value::as_array).into_iter().flatten() {
         let (Some(name), Some(features)) = (
             package.get("name").and_then(Value::as_str),
@@ -114,17 +114,17 @@ fn features() -> Result<Counts, String> {
         for choice in alone.chain([vec![]]) {
             let mut check = run::cargo();
             check.args(["check", "--quiet", "--locked", "--package", name]);
-            counts += holds(check.arg("--no-default-features").args(choice))?;
+            tally += holds(check.arg("--no-default-features").args(choice))?;
         }
     }
-    Ok(counts)
+    Ok(tally)
 }
 
 /// The core runs without an operating system: Debian's compiler builds it and Rust's own `core`
 /// from source, so that no target has to be installed.
-fn bare_metal() -> Result<Counts, String> {
+fn bare_metal() -> Result<Tally, String> {
     let compiler = tree::tools().join("debian-rust/rustc");
-    let mut counts = Counts::default();
+    let mut tally = Tally::default();
     for target in BARE_TARGETS {
         let mut build = run::cargo();
         build.args(["build", "--locked", "-Zbuild-std=core", "--target", target]);
@@ -132,24 +132,24 @@ fn bare_metal() -> Result<Counts, String> {
         build.env("RUSTC", &compiler).env("RUSTC_BOOTSTRAP", "1");
         // One folder per compiler: they do not read each other's output.
         build.env("CARGO_TARGET_DIR", tree::target().join("bare-metal"));
-        counts += holds(&mut build)?;
+        tally += holds(&mut build)?;
     }
-    Ok(counts)
+    Ok(tally)
 }
 
 /// The agent for arm64 is built and starts.
-fn aarch64() -> Result<Counts, String> {
+fn aarch64() -> Result<Tally, String> {
     let agent = Architecture::Arm64.agent()?;
     holds(Architecture::Arm64.here(&agent).arg("--version"))
 }
 
 /// The images that judges and the demo use.
-fn samples() -> Result<Counts, String> {
-    sample::images().map(|_| Counts::ONE)
+fn samples() -> Result<Tally, String> {
+    sample::images().map(|_| Tally::ONE)
 }
 
 /// Every test, with every foreign judge.
-fn tests() -> Result<Counts, String> {
+fn tests() -> Result<Tally, String> {
     let mut test = run::cargo();
     test.args(["test", "--locked", "--workspace", "--all-features", "--no-fail-fast"]);
     test.env("GYBE_TOOLS", tree::tools());
@@ -157,38 +157,29 @@ fn tests() -> Result<Counts, String> {
         // A judge that is missing, or may not mount, fails its test.
         test.env("GYBE_JUDGES", "all");
     }
-    let mut counts = Counts::default();
-    let status = run::watched(&mut test, |line| counts += Counts::of_line(line));
-    let status = status.map_err(|cause| format!("cannot run cargo test: {cause}"))?;
-    if !status.success() && counts.failed == 0 {
-        // Something did not compile, or a test process died without a count.
-        counts.failed = 1;
-    }
-    Ok(counts)
+    many(&mut test, Tally::see_test)
 }
 
 /// The main job from end to end.
-fn demo() -> Result<Counts, String> {
+fn demo() -> Result<Tally, String> {
     holds(run::cargo().args(["run", "--quiet", "--package", "gybe-hw-tests", "--bin", "demo"]))
 }
 
 /// The cases of every commit, on emulated machines with real loaders and kernels.
-fn hw() -> Result<Counts, String> {
+fn hw() -> Result<Tally, String> {
     let mut cases = run::cargo();
     cases.args(["run", "--quiet", "--package", "gybe-hw-tests", "--bin", "hw"]);
-    let mut counts = Counts::default();
-    let mut see = |line: &str| {
-        if line.starts_with("PASS ") {
-            counts.passed += 1;
-        } else if line.starts_with("FAIL ") {
-            counts.failed += 1;
-        }
-    };
-    let status = run::watched(&mut cases, &mut see);
-    let status = status.map_err(|cause| format!("cannot run cargo hw: {cause}"))?;
-    if !status.success() && counts.failed == 0 {
-        // It ended before its cases.
-        counts.failed = 1;
+    many(&mut cases, Tally::see_case)
+}
+
+/// A command that runs many checks and says a line of each.
+fn many(command: &mut Command, see: fn(&mut Tally, &str)) -> Result<Tally, String> {
+    let mut tally = Tally::default();
+    let status = run::watched(command, |line| see(&mut tally, line));
+    let status = status.map_err(|cause| format!("cannot run {}: {cause}", run::shown(command)))?;
+    if !status.success() && tally.failed == 0 {
+        // Something did not compile, or died without a count.
+        tally += Tally::failure(format!("{}: {status}", run::shown(command)));
     }
-    Ok(counts)
+    Ok(tally)
 }
