@@ -7,6 +7,7 @@ use gybe_core::boot::TransitionError;
 use gybe_core::install::{ArmError, InstallError};
 use gybe_core::slot::Slot;
 use gybe_oci::{LayoutError, Problem, RegistryError, SourceError};
+use nix::libc::EIO;
 
 use crate::cli::Exit;
 use crate::commit::CommitError;
@@ -288,6 +289,16 @@ fn partition_hint(cause: &PartitionError) -> Option<&'static str> {
         PartitionError::Mounted { .. } => Some("unmount it first"),
         PartitionError::Open { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => {
             Some("run it as root")
+        }
+        PartitionError::Read { cause, .. }
+        | PartitionError::Write { cause, .. }
+        | PartitionError::Flush { cause, .. }
+            if cause.raw_os_error() == Some(EIO) =>
+        {
+            Some(
+                "the medium failed, dmesg says how: run it again, which writes only what is missing; \
+                 a medium that fails again is to be replaced",
+            )
         }
         _ => None,
     }

@@ -14,7 +14,10 @@ use std::process::Command;
 
 use fixture::{Device, Ended, Recipe, Release, trust_files};
 use gybe_agent::device::identity::DeviceNumber;
+use gybe_agent::device::mounts::Mounts;
+use gybe_agent::device::partition::Partition;
 use gybe_agent::device::sysfs::Sysfs;
+use gybe_core::block::{BLOCK_LEN, BlockIndex, WriteBlocks as _};
 use serde_json::{Value, json};
 
 /// Runs a tool, which must be there and succeed; gives what it says.
@@ -216,20 +219,17 @@ fn an_environment_that_is_kept_read_only_is_writable_only_while_it_is_written() 
     assert_eq!(state["done"], "trial-cancelled");
 }
 
-#[test]
-fn a_medium_that_is_full_says_which_block_and_the_next_install_goes_on() {
-    if !is_possible() {
-        return;
-    }
+/// Installs twice into a slot on a file system that has room for half of it, and then for all:
+/// `linked` says how `dev/root_b` leads there. Gives what was said, and the report of the second.
+fn install_where_room_ends(linked: &str) -> (Ended, Value) {
     let one = Recipe::new("1.0.0", 1).seal();
     let two = Recipe::new("2.0.0", 2).changed(9).seal();
     let device = Device::with(&one);
     let (folder, source) = (device.root().display(), two.source());
     let gybe = format!("{} --root {folder}", env!("CARGO_BIN_EXE_gybe"));
-    // Slot B lies on a file system that has room for half of it, and then for all.
     let script = format!(
         "set -e; mkdir {folder}/full; mount -t tmpfs -o size=600k none {folder}/full
-         mv {folder}/dev/root_b {folder}/full/; ln -s ../full/root_b {folder}/dev/root_b
+         mv {folder}/dev/root_b {folder}/full/; cd {folder}/dev; {linked}
          ! {gybe} install {source}
          {gybe} status --json
          mount -o remount,size=10m {folder}/full
@@ -238,14 +238,75 @@ fn a_medium_that_is_full_says_which_block_and_the_next_install_goes_on() {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
     let ended = Ended::of(&command.env_remove("GYBE_LOG").output().unwrap());
-    let ended = ended.ended(0, "No space left on device").ended(0, "cannot write block");
+    let ended = ended.done();
     let reports: Vec<Value> =
         ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let [status, report] = reports.as_slice() else { panic!("{ended:#?}") };
     assert_eq!(status["a"]["state"], "good");
     assert_eq!((&status["b"]["state"], &status["next_boot"]), (&json!("unbootable"), &json!("a")));
     assert_eq!(report["armed"], true);
+    let report = report.clone();
+    (ended, report)
+}
+
+#[test]
+fn a_medium_that_is_full_says_which_block_and_the_next_install_goes_on() {
+    if !is_possible() {
+        return;
+    }
+    let (ended, report) = install_where_room_ends("ln -s ../full/root_b root_b");
+    ended.ended(0, "cannot write block").ended(0, "No space left on device");
     assert!(report["cost"]["skipped_bytes"].as_u64().unwrap() > 0, "{report}");
+}
+
+/// As a worn out card does: writing succeeds, and what was written is lost on the way to the medium.
+#[test]
+fn a_medium_that_loses_what_was_written_ends_the_install_and_the_next_one_sees_what_is_missing() {
+    if !is_possible() {
+        return;
+    }
+    let linked = "device=$(losetup --find --show ../full/root_b)
+                  trap 'losetup --detach $device' EXIT; ln -s $device root_b";
+    let (ended, report) = install_where_room_ends(linked);
+    ended.ended(0, "cannot flush").ended(0, "hint: the medium failed");
+    assert!(report["cost"]["skipped_bytes"].as_u64().unwrap() > 0, "{report}");
+}
+
+/// A file system of this size, on memory.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn new(size: &str) -> Self {
+        let small = Self(tempfile::tempdir().unwrap());
+        let at = small.0.path().to_string_lossy().into_owned();
+        run("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "none", &at]);
+        small
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+/// The error is met while writing goes on, by a thread that makes durable what was written.
+#[test]
+fn what_is_lost_behind_a_write_is_said_by_one_of_the_next() {
+    if !is_possible() {
+        return;
+    }
+    const MIB: usize = 256;
+    let small = Small::new("4m");
+    let file = small.0.path().join("disk");
+    fs::File::create(&file).unwrap().set_len(64 << 20).unwrap();
+    let disk = Loop::new(&file);
+    let mut partition = Partition::open(Path::new(&disk.device), &Mounts::default(), &[]).unwrap();
+    let blocks = vec![[0x55; BLOCK_LEN]; MIB];
+    let begins = (0..64).map(|mib| BlockIndex(mib * 256));
+    let errors: Vec<_> = begins.filter_map(|at| partition.write(at, &blocks).err()).collect();
+    let told = errors.first().map(ToString::to_string).unwrap_or_default();
+    assert!(told.starts_with(&format!("cannot flush {}: ", disk.device)), "{errors:?}");
 }
 
 #[test]
