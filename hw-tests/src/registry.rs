@@ -104,8 +104,8 @@ impl Registry {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|cause| format!("docker-registry: {cause}"))?;
-        let port = process.stderr.take().and_then(|log| port_in(BufReader::new(log)));
-        let port = port.ok_or("docker-registry ended before it listened")?;
+        let log = process.stderr.take().ok_or("docker-registry says nothing")?;
+        let port = port_in(BufReader::new(log))?;
         let log = Arc::new(Mutex::new(Vec::new()));
         if let Some(lines) = process.stdout.take() {
             let kept = Arc::clone(&log);
@@ -284,20 +284,20 @@ fn hex_of(descriptor: &Value) -> Option<String> {
 
 /// Reads on until the registry says where it listens, and then for as long as it says anything: it
 /// stops when nobody reads.
-fn port_in(mut log: BufReader<std::process::ChildStderr>) -> Option<u16> {
+fn port_in(mut log: BufReader<std::process::ChildStderr>) -> Result<u16, String> {
     let mut line = String::new();
-    let port = loop {
-        line.clear();
-        if log.read_line(&mut line).ok()? == 0 {
-            return None;
+    loop {
+        let before = std::mem::take(&mut line);
+        let len = log.read_line(&mut line).map_err(|cause| format!("docker-registry: {cause}"))?;
+        if len == 0 {
+            return Err(format!("docker-registry ended before it listened: {}", before.trim()));
         }
         if let Some((_, rest)) = line.split_once("listening on 127.0.0.1:") {
             let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-            break digits.parse().ok()?;
+            thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+            return digits.parse().map_err(|_| format!("docker-registry: {}", line.trim()));
         }
-    };
-    thread::spawn(move || io::copy(&mut log, &mut io::sink()));
-    Some(port)
+    }
 }
 
 /// A line of the access log: `HOST - - [TIME] "GET PATH HTTP/2.0" STATUS BYTES "" "AGENT"`.
