@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{programs, say, tree};
 
-/// How often a case is begun again because the guest crashed by itself.
+/// How often a case is begun again because the guest crashed by itself, or its emulator did.
 const CRASHES_MAX: u32 = 1;
 
 /// One case on one machine.
@@ -232,6 +232,7 @@ fn attempt(work: &Work, machine: MakeMachine<'_>, at: &Path) -> (Result<String, 
     match begun {
         Ok(mut rig) => {
             let verdict = (work.case.run)(&mut rig, work.model);
+            let verdict = verdict.map_err(|trouble| rig.cause_of(trouble));
             (verdict, rig.phases.medians())
         }
         Err(trouble) => (Err(trouble), Phases::default().medians()),

@@ -187,6 +187,11 @@ pub(crate) trait Machine: Send {
     /// [`Trouble::Cannot`] where writes cannot be recorded.
     fn judge_writes(&mut self) -> Result<String, Trouble>;
 
+    /// Whether the machine itself broke down, as an emulator can, and what it says of that.
+    fn broke_down(&mut self) -> Option<String> {
+        None
+    }
+
     /// How much slower than a good PC it is: every deadline is multiplied by this.
     fn slowness(&self) -> u32;
 }

@@ -5,7 +5,8 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -28,6 +29,9 @@ const MEMORY_OF_DEBIAN_MIB: &str = "1024";
 const RECORD_LEN_MAX: u64 = 4 << 30;
 /// How long QEMU may take to answer on its control socket.
 const QMP_LIMIT: Duration = Duration::from_secs(20);
+/// How often, and how long apart, one looks whether QEMU is dead: for a second.
+const DEATH_LOOKS: u32 = 10;
+const DEATH_LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The disks that machines of one architecture begin with.
 #[derive(Clone, Debug)]
@@ -289,13 +293,56 @@ impl Machine for Qemu {
         }
     }
 
+    fn broke_down(&mut self) -> Option<String> {
+        let child = self.child.as_mut()?;
+        // Its console ends a little before it does.
+        for _ in 0..DEATH_LOOKS {
+            if let Ok(Some(status)) = child.try_wait() {
+                return breakdown(status, &self.folder.join("qemu.log"));
+            }
+            thread::sleep(DEATH_LOOK_EVERY);
+        }
+        None
+    }
+
     fn slowness(&self) -> u32 {
         4
     }
 }
 
+/// What is to be said of a QEMU that ended like this. A guest that switches its machine off makes it
+/// end with 0.
+fn breakdown(status: ExitStatus, log: &Path) -> Option<String> {
+    if status.success() {
+        return None;
+    }
+    let said = fs::read_to_string(log).unwrap_or_default();
+    let last = said.lines().last().unwrap_or("nothing");
+    Some(format!("QEMU ended with {status} and said {last}"))
+}
+
 impl Drop for Qemu {
     fn drop(&mut self) {
         drop(self.cut_power());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_emulator_that_breaks_down_is_told_from_a_guest_that_switches_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("qemu.log");
+        fs::write(&log, "one\ncannot map memory\n").unwrap();
+        let ended = |script: &str| {
+            let status = run::command("sh").args(["-c", script]).status().unwrap();
+            breakdown(status, &log)
+        };
+        assert_eq!(ended("exit 0"), None);
+        let killed = ended("kill -SEGV $$").unwrap();
+        assert!(killed.contains("signal: 11") && killed.ends_with("cannot map memory"), "{killed}");
+        assert!(ended("exit 1").unwrap().contains("exit status: 1"));
     }
 }

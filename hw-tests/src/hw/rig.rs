@@ -171,6 +171,16 @@ impl Rig {
         Ok(())
     }
 
+    /// What really ended a case: its trouble means nothing when the machine itself broke down.
+    pub(crate) fn cause_of(&mut self, trouble: Trouble) -> Trouble {
+        match (trouble, self.machine.broke_down()) {
+            (Trouble::Case(what) | Trouble::Harness(what), Some(how)) => {
+                Trouble::GuestCrash(format!("{how}; {what}"))
+            }
+            (other, _) => other,
+        }
+    }
+
     /// Waits until a line contains `text`.
     pub(crate) fn see(&mut self, text: &str, seconds: u64) -> Result<String, Trouble> {
         let limit = self.limit(seconds);

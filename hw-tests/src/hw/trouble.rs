@@ -7,8 +7,8 @@ use std::fmt;
 pub(crate) enum Trouble {
     /// What was expected did not happen: this is what cases are for.
     Case(String),
-    /// The guest's kernel broke down where nobody asked it to. An emulator can do that; the case
-    /// says nothing about Gybe.
+    /// The guest's kernel, or the emulator, broke down where nobody asked it to. The case says nothing
+    /// about Gybe.
     GuestCrash(String),
     /// A program or file of the harness is missing or broken.
     Harness(String),
