@@ -105,8 +105,8 @@ fn a_key_that_does_not_open_signs_nothing_and_says_why() {
 /// Runs a command on a terminal of its own: waits for the question, looks whether the terminal
 /// shows what is typed, types, and prints how the command ended, that, and what was on the screen.
 ///
-/// We hold the command's end of the terminal too. Else the last words of a command could be lost:
-/// Linux says that the other end is closed before it says what was written just before.
+/// We hold the command's end of the terminal too. Else the last words of a command could be lost, as
+/// happened once: Linux may say that the other end is closed before it gives what was written last.
 const TERMINAL: &str = r#"
 import os, pty, select, sys, termios
 typed, command = sys.argv[1].encode().decode("unicode_escape").encode("latin-1"), sys.argv[2:]
